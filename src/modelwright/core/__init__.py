@@ -1,0 +1,1 @@
+"""The ground floor: words and rules that every other room shares."""

@@ -28,11 +28,12 @@ class InputError(ModelwrightError, ValueError):
         self.found, self.where, self.expected, self.remedy = found, where, expected, remedy
         message = f"{where}: {found}" if where is not None else found
         if expected:
-            message += f"; expected {expected}"
-        message = message.rstrip(".") + "."
-        if remedy:
-            message += f" {remedy.rstrip('.')}."
-        super().__init__(message)
+            message = f"{message.rstrip('.')}; expected {expected}"
+        super().__init__(" ".join(map(_sentence, (message, remedy) if remedy else (message,))))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", "!")) else text.rstrip(".") + "."
 
 
 class DivergedError(ModelwrightError):
@@ -47,8 +48,9 @@ class RunInterrupted(ModelwrightError):
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The name among `known` that is most likely meant by `name`, or None if nothing is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return near[0] if near else None
+    by_lower_case = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
+    return by_lower_case[near[0]] if near else None
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: object = None) -> InputError:
@@ -59,7 +61,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: object = 
         f"unknown {kind} {name!r}",
         where=where,
         expected=f"one of {', '.join(names)}" if names else None,
-        remedy=f"Did you mean {near}?".rstrip(".") if near else None,
+        remedy=f"Did you mean {near}?" if near else None,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from modelwright.core.disk import write_atomic
+
 
 class Entry(BaseModel):
     """One quantity: its forecast with an interval, and its measurement once there is one."""
@@ -56,8 +58,8 @@ class Ledger:
         return self._append(entry.model_copy(update={"measured": value, "when": _now()}))
 
     def _append(self, entry: Entry) -> Entry:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry.model_dump()) + "\n")
+        before = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        write_atomic(self.path, before + json.dumps(entry.model_dump()) + "\n")
         return entry
 
 

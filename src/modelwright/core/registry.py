@@ -14,6 +14,7 @@ from modelwright.core.config import Config, validate
 from modelwright.core.errors import InputError, unknown_name
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 class Registry(Generic[T]):
@@ -28,18 +29,18 @@ class Registry(Generic[T]):
         self._parts: dict[str, T] = {}
         self._discovered = False
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[P], P]:
         """Decorator: make the decorated part known as `name`.
 
         Raises:
             InputError: another part has that name.
         """
 
-        def add(part: T) -> T:
+        def add(part: P) -> P:
             known = self._parts.get(name)
-            if known is not None and getattr(known, "__qualname__", known) != getattr(part, "__qualname__", part):
+            if known is not None and _home(known) != _home(part):
                 raise InputError(f"the {self.kind} {name!r} is registered already, by {known!r}")
-            self._parts[name] = part
+            self._parts[name] = part  # type: ignore[assignment]
             return part
 
         return add
@@ -47,12 +48,17 @@ class Registry(Generic[T]):
     def _discover(self) -> None:
         if self._discovered:
             return
+        # Set first, because a part may look up another one while it is imported; taken back if an import fails, so that it fails again.
         self._discovered = True
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__, f"{self.package}."):
-            importlib.import_module(module.name)
-        for entry in entry_points(group=f"modelwright.{self.package.rpartition('.')[2]}"):
-            entry.load()
+        try:
+            package = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(package.__path__, f"{self.package}."):
+                importlib.import_module(module.name)
+            for entry in entry_points(group=f"modelwright.{self.package.rpartition('.')[2]}"):
+                entry.load()
+        except BaseException:
+            self._discovered = False
+            raise
 
     def __getitem__(self, name: str) -> T:
         """The part called `name`.
@@ -79,6 +85,11 @@ class Registry(Generic[T]):
         return [(name, self._parts[name]) for name in self]
 
 
+def _home(part: object) -> tuple[object, object]:
+    """Where a part was defined: a reloaded module or a re-run notebook cell replaces its own part, and no one else's."""
+    return getattr(part, "__module__", None), getattr(part, "__qualname__", part)
+
+
 def component(registry: Registry[Any], key: str = "name") -> Any:
     """A recipe field that holds any registered configuration, chosen by its `key`.
 
@@ -89,8 +100,10 @@ def component(registry: Registry[Any], key: str = "name") -> Any:
     def choose(value: Any) -> Any:
         if isinstance(value, str):
             value = {key: value}
-        if not isinstance(value, dict):
+        if isinstance(value, Config) and getattr(value, key, None) in registry:
             return value
+        if not isinstance(value, dict):
+            raise InputError(f"{value!r} is no {registry.kind}", expected=f"one of {', '.join(registry)}, with its settings")
         if key not in value:
             raise InputError(f"lacks the key {key!r}", expected=f"{key}: one of {', '.join(registry)}")
         return validate(registry[str(value[key])], value)

@@ -2,76 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from modelwright.core.disk import disk_errors, write_atomic, written_aside
 from modelwright.core.errors import InputError
 from modelwright.core.ledger import Ledger
 
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk below `path` into an `InputError` with the remedy."""
-    remedies = {
-        errno.ENOSPC: ("the disk is full", "Free some space, or choose another place with --output"),
-        errno.EDQUOT: ("the disk quota is used up", "Free some space, or choose another place with --output"),
-        errno.EROFS: ("the file system is read-only", "Choose another place with --output"),
-        errno.EACCES: ("writing is not permitted", "Choose another place with --output"),
-        errno.ENOTDIR: ("a file stands where a folder is needed", "Choose another place with --output"),
-    }
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in remedies:
-            raise
-        found, remedy = remedies[error.errno]
-        raise InputError(found, where=path, remedy=remedy) from None
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file aside, sync it, and move it into place.
-
-    Raises:
-        InputError: the disk is full or not writable; what was there before is untouched.
-    """
-    with disk_errors(path), written_aside(path) as aside:
-        aside.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to make a file or a folder at; it is synced and takes the place of `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    made = aside / path.name
-    try:
-        yield made
-        for file in [made, *made.rglob("*")] if made.is_dir() else [made]:
-            _sync(file)
-        if path.is_dir():
-            old = aside / "old"
-            path.rename(old)
-        made.rename(path)
-        _sync(path.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+__all__ = ["Run", "disk_errors", "write_atomic", "written_aside"]
 
 
 class Run:
@@ -88,9 +33,9 @@ class Run:
             InputError: `output` exists and is not an empty folder, or can't be made.
         """
         if output is None:
-            stem = f"{date.today().isoformat()}-{re.sub(r'[^A-Za-z0-9._]+', '-', name).strip('-')}"
-            output = next(p for n in range(1, 10_000) if not (p := Path("runs") / (stem if n == 1 else f"{stem}-{n}")).exists())
-        elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+            stem = f"{date.today().isoformat()}-{re.sub(r'[^A-Za-z0-9._]+', '-', name).strip('-.')}"
+            return cls(_claim(Path("runs"), stem))
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise InputError(
                 "the run folder exists and is not empty",
                 where=output,
@@ -108,7 +53,7 @@ class Run:
             InputError: there is no run folder there.
         """
         path = Path(path)
-        if not (path / "recipe.yaml").is_file():
+        if not any((path / name).is_file() for name in ("recipe.yaml", "comparison.json")):
             raise InputError(
                 "is no run folder" if path.exists() else "does not exist", where=path, expected="a folder made by train or build"
             )
@@ -118,6 +63,16 @@ class Run:
     def recipe(self) -> Path:
         """The resolved, complete recipe."""
         return self.path / "recipe.yaml"
+
+    @property
+    def state(self) -> Path:
+        """What a resumed run must know: the verb, the data's digest, what was decided."""
+        return self.path / "run.json"
+
+    @property
+    def comparison(self) -> Path:
+        """The trials of a build, and what it was asked for."""
+        return self.path / "comparison.json"
 
     @property
     def metrics(self) -> Path:
@@ -163,6 +118,26 @@ class Run:
         """Write `value` to `path` atomically, as JSON."""
         write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
-    def discard(self) -> None:
-        """Remove the folder, after a run that came to nothing."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    @contextmanager
+    def kept_if_started(self) -> Iterator[None]:
+        """Remove the folder if the block ends by wrong input before training began, so that nothing half-made stays."""
+        try:
+            yield
+        except InputError:
+            if not self.state.exists():
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+
+def _claim(parent: Path, stem: str) -> Path:
+    """Make the first folder of `stem`, `stem-2`, `stem-3`, ... that nobody has, and that two runs started at once don't share."""
+    with disk_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            path = parent / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return path
+    raise AssertionError("counting ends only at a free name")

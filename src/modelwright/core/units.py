@@ -42,7 +42,7 @@ class Budget:
             raise InputError(f"a budget of {self.amount:g} {self.unit} buys nothing", remedy="Give a positive one, like 90s or 3 epochs")
 
     @classmethod
-    def parse(cls, text: str | Budget) -> Budget:
+    def parse(cls, text: str | float | Budget) -> Budget:
         """Read `90s`, `1h30m`, `3 epochs`, `500 steps`, `10k samples`, `10M tokens` or `1e17 flops`.
 
         Raises:
@@ -73,9 +73,9 @@ class Budget:
         return self.amount if self.unit == "seconds" else None
 
     def __str__(self) -> str:
-        if self.unit == "seconds":
-            return f"{self.amount:.15g}s"
-        return f"{self.amount:.15g} {self.unit}"
+        short = f"{self.amount:.15g}"
+        amount = short if float(short) == self.amount else repr(self.amount)
+        return f"{amount}s" if self.unit == "seconds" else f"{amount} {self.unit}"
 
 
 def _parse_budget(value: Any) -> Any:

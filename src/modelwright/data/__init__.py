@@ -1,0 +1,1 @@
+"""From one argument to batches: sources, schema, cleaning, splits, encoding, loading."""

@@ -1,0 +1,1 @@
+"""Layers, stems and heads: the pieces that networks are made of."""

@@ -1,0 +1,1 @@
+"""Pure numbers: counts of parameters and FLOPs, learning curves and their forecasts."""

@@ -1,0 +1,1 @@
+"""The bundle, and predicting with nothing but it."""

@@ -1,0 +1,1 @@
+"""Training: one loop, split in *when* (`trainer.Trainer`) and *what* (`rule.StepRule`)."""

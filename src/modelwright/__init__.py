@@ -1,0 +1,38 @@
+"""Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
+
+The verbs of the command line are functions here, under the same names: `build`, `train`, `evaluate`, `predict`, `describe`, `recipes`,
+`doctor`. They are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from modelwright.core.version import __version__
+
+if TYPE_CHECKING:
+    from modelwright.workflows.build import build
+    from modelwright.workflows.describe import describe
+    from modelwright.workflows.doctor import doctor
+    from modelwright.workflows.evaluate import evaluate
+    from modelwright.workflows.predict import predict
+    from modelwright.workflows.recipe import Recipe, load_recipe
+    from modelwright.workflows.recipes import recipes
+    from modelwright.workflows.train import train
+
+_HOMES = {
+    **{verb: verb for verb in ("build", "describe", "doctor", "evaluate", "predict", "recipes", "train")},
+    "Recipe": "recipe",
+    "load_recipe": "recipe",
+}
+
+__all__ = ["Recipe", "__version__", "build", "describe", "doctor", "evaluate", "load_recipe", "predict", "recipes", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'modelwright' has no attribute {name!r}")
+    value = getattr(import_module(f"modelwright.workflows.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

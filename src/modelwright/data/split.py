@@ -1,0 +1,72 @@
+"""A split: encoded examples in memory, from which batches are gathered by index.
+
+Letters: N examples, B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from modelwright.core.batch import Batch
+from modelwright.core.schema import Schema
+from modelwright.data.encoding import encode, encode_target
+from modelwright.data.examples import Examples, Origins
+
+
+class Split:
+    """N encoded examples.
+
+    Attributes:
+        schema: what was fitted on the training split.
+        inputs: compact tensors of length N, as `encode` gives them.
+        target: (N,) as `encode_target` gives it; None when unknown.
+        origins: where each example came from.
+    """
+
+    def __init__(self, schema: Schema, inputs: dict[str, Tensor], target: Tensor | None, origins: Origins) -> None:
+        self.schema, self.inputs, self.target, self.origins = schema, inputs, target, origins
+        assert all(len(tensor) == len(origins) for tensor in inputs.values())
+        assert target is None or len(target) == len(origins)
+
+    @classmethod
+    def of(cls, schema: Schema, examples: Examples) -> Split:
+        """Encode typed examples."""
+        return cls(schema, encode(schema, examples), encode_target(schema, examples), examples.origins)
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    @cached_property
+    def _affine(self) -> tuple[Tensor, Tensor]:
+        """Factor and offset (C, 1, 1) that turn a pixel in 0..255 into its encoding."""
+        mean, scale = torch.tensor(self.schema.image.mean), torch.tensor(self.schema.image.scale)
+        return (1 / (255 * scale)).view(-1, 1, 1), (mean / scale).view(-1, 1, 1)
+
+    def take(self, index: Tensor | slice) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The compact tensors and the targets at `index`, positions (B,) or a slice."""
+        if isinstance(index, slice):
+            return {name: tensor[index] for name, tensor in self.inputs.items()}, None if self.target is None else self.target[index]
+        return (
+            {name: tensor.index_select(0, index) for name, tensor in self.inputs.items()},
+            None if self.target is None else self.target.index_select(0, index),
+        )
+
+    def finish(self, inputs: dict[str, Tensor], target: Tensor | None) -> Batch:
+        """The batch of compact tensors: pixels (B, C, H, W) uint8 become float32 `(x/255 - mean) / scale`; tables are encoded already."""
+        if "image" in inputs:
+            factor, offset = self._affine
+            inputs = {**inputs, "image": (inputs["image"] * factor).sub_(offset)}
+        return Batch(inputs, target)
+
+    def gather(self, index: Tensor) -> Batch:
+        """The examples at `index` (B,), in that order."""
+        return self.finish(*self.take(index))
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """All examples once, in order; the last batch may be smaller."""
+        for start in range(0, len(self), batch_size):
+            yield self.finish(*self.take(slice(start, start + batch_size)))

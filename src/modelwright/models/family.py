@@ -1,0 +1,85 @@
+"""The family: a kind of backbone. What it consumes, what it suits, and how it grows."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Self
+
+from torch import nn
+
+from modelwright.core.batch import Features, FeatureSpec, Kind
+from modelwright.core.config import Config
+from modelwright.core.errors import InputError
+from modelwright.core.registry import Registry
+
+
+class Backbone(nn.Module):
+    """Turns features into features; `gives` says which."""
+
+    gives: FeatureSpec
+
+    def forward(self, features: Features) -> Features:
+        """Features of B examples -> features of B examples."""
+        raise NotImplementedError
+
+
+class FamilyConfig(Config):
+    """Settings of a backbone. A subclass has a field `family` whose default is its registered name."""
+
+    consumes: ClassVar[tuple[Kind, ...]]
+    """Kinds of features that it can work on."""
+    stems: ClassVar[tuple[str, ...]]
+    """Names of stems that suit it, the preferred ones first."""
+    suits: ClassVar[tuple[str, ...]] = ()
+    """Schema kinds on which it is worth a try when nothing else is known."""
+    learning_rate: ClassVar[float] = 1e-3
+    """Where to begin with AdamW when nothing else is known."""
+
+    family: str
+
+    def build(self, spec: FeatureSpec) -> nn.Module:
+        """The backbone for features like `spec`, whose kind is one of `consumes`: a module like `Backbone`.
+
+        Raises:
+            InputError: the settings don't fit the features.
+        """
+        raise NotImplementedError
+
+    def scaled(self, *, width: float = 1, depth: float = 1) -> Self:
+        """The same family, `width` times as wide and `depth` times as deep, as near as its constraints allow.
+
+        Raises:
+            InputError: a factor is not positive.
+        """
+        raise NotImplementedError
+
+
+families: Registry[type[FamilyConfig]] = Registry("family", "modelwright.models")
+
+
+def scaled_width(width: int, factor: float, *, multiple: int | None = None) -> int:
+    """`factor` times `width`, rounded to a `multiple`: by default the greatest power of two up to 8 that divides `width`.
+
+    Raises:
+        InputError: the factor is not positive.
+    """
+    _check(factor, "width")
+    if factor == 1:
+        return width
+    multiple = multiple or math.gcd(width, 8)
+    return max(multiple, multiple * round(width * factor / multiple))
+
+
+def scaled_depth(depth: int, factor: float) -> int:
+    """`factor` times `depth`, at least 1.
+
+    Raises:
+        InputError: the factor is not positive.
+    """
+    _check(factor, "depth")
+    return max(1, round(depth * factor))
+
+
+def _check(factor: float, dial: str) -> None:
+    if not (factor > 0 and math.isfinite(factor)):
+        raise InputError(f"scaled: the {dial} factor is {factor:g}", expected="a positive number")

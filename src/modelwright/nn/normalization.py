@@ -1,0 +1,42 @@
+"""Normalization: batch, layer, group and root-mean-square norms by name, for vectors, sequences and grids.
+
+B batch, T time, D width, C channels, H height, W width of a grid.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+GridNorm = Literal["none", "batch", "layer", "group"]
+VectorNorm = Literal["none", "batch", "layer"]
+SequenceNorm = Literal["layer", "rms"]
+
+_MOST_GROUPS = 8
+
+
+def num_groups(channels: int) -> int:
+    """The groups that group norm makes of C channels: the greatest divisor of C up to 8."""
+    return next(groups for groups in range(_MOST_GROUPS, 0, -1) if channels % groups == 0)
+
+
+def grid_norm(name: GridNorm, channels: int) -> nn.Module:
+    """The norm called `name` for (B, C, H, W); layer norm takes all of C, H and W together, with a scale for each channel."""
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    if name == "none":
+        return nn.Identity()
+    return nn.GroupNorm(1 if name == "layer" else num_groups(channels), channels)
+
+
+def vector_norm(name: VectorNorm, width: int) -> nn.Module:
+    """The norm called `name` for (B, D)."""
+    if name == "none":
+        return nn.Identity()
+    return nn.BatchNorm1d(width) if name == "batch" else nn.LayerNorm(width)
+
+
+def sequence_norm(name: SequenceNorm, width: int) -> nn.Module:
+    """The norm called `name` for (B, T, D), over D at each position."""
+    return nn.LayerNorm(width) if name == "layer" else nn.RMSNorm(width, eps=1e-5)

@@ -1,0 +1,132 @@
+"""The bundle: a folder that is alone enough to predict. Weights, configuration, preprocessing and labels; nothing in it is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from torch import Tensor
+
+from modelwright.core.config import Config, validate
+from modelwright.core.errors import InputError
+from modelwright.core.registry import component
+from modelwright.core.run import disk_errors, written_aside
+from modelwright.core.schema import Schema
+from modelwright.core.version import __version__
+from modelwright.data.config import DataConfig
+from modelwright.models.family import families
+from modelwright.models.network import Network, build_network
+from modelwright.nn.head import HeadConfig
+from modelwright.nn.stem import stems
+from modelwright.tasks.task import Task, tasks
+
+FORMAT = 1
+"""Version of the folder's layout; a bundle of another one is refused."""
+
+
+class BundleConfig(Config):
+    """What `bundle.json` says."""
+
+    format: int = FORMAT
+    name: str
+    data: DataConfig
+    """How the training data was read; new data is read likewise."""
+    data_schema: Schema
+    """The fitted schema: preprocessing and labels."""
+    task: component(tasks)  # type: ignore[valid-type]
+    stem: component(stems)  # type: ignore[valid-type]
+    model: component(families, "family")  # type: ignore[valid-type]
+    head: HeadConfig
+    data_digest: str = ""
+    """Digest of the data it was trained on."""
+    versions: dict[str, str] = Field(default={})
+    digests: dict[str, str] = Field(default={})
+    """A BLAKE2b digest per tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A loaded bundle."""
+
+    config: BundleConfig
+    network: Network
+    task: Task
+
+
+def save_bundle(path: Path, config: BundleConfig, network: torch.nn.Module) -> None:
+    """Write the bundle folder, aside and then into place.
+
+    Args:
+        config: everything but versions and digests, which are filled in here.
+
+    Raises:
+        InputError: the disk is full or not writable.
+    """
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    complete = config.replace(
+        versions={"modelwright": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        digests={name: _digest(tensor) for name, tensor in weights.items()},
+    )
+    with disk_errors(path), written_aside(path) as folder:
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
+        (folder / "bundle.json").write_text(json.dumps(complete.model_dump(mode="json"), indent=2), encoding="utf-8")
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """Read a bundle, from its folder or from the run folder around it.
+
+    Raises:
+        InputError: there is none, it is damaged, or it needs a part that is not installed.
+    """
+    path = Path(path)
+    if (path / "model" / "bundle.json").is_file():
+        path = path / "model"
+    config = validate(BundleConfig, _read_json(path / "bundle.json"), source=str(path / "bundle.json"))
+    if config.format != FORMAT:
+        raise InputError(f"bundle format {config.format}", where=path, expected=str(FORMAT), remedy="Use the version that wrote it")
+    try:
+        weights = safetensors.torch.load_file(path / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path / "model.safetensors", str(error)) from None
+    changed = [
+        name for name in config.digests.keys() | weights.keys() if name not in weights or config.digests.get(name) != _digest(weights[name])
+    ]
+    if changed:
+        raise _damaged(path / "model.safetensors", f"tensor {min(changed)} is not what was written")
+    task = config.task.build(config.data_schema)
+    network = build_network(config.data_schema, config.model, task.outputs, stem=config.stem, head=config.head)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _damaged(path, " ".join(str(error).split())) from None
+    return Bundle(config, network.eval(), task)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("holds no bundle", where=path.parent, expected="a run folder, or the model folder in it") from None
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(values, dict):
+        raise _damaged(path, "it holds no object")
+    return values
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    return InputError(f"is damaged ({reason})", where=path, remedy="Restore it, or train again")
+
+
+def _digest(tensor: Tensor) -> str:
+    data = tensor.detach().contiguous().view(-1).view(torch.uint8) if tensor.numel() else tensor
+    return hashlib.blake2b(data.numpy().tobytes() + str((tensor.dtype, tuple(tensor.shape))).encode(), digest_size=16).hexdigest()

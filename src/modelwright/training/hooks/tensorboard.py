@@ -1,0 +1,67 @@
+"""TensorBoard: loss, learning rate, gradient and metrics as event files."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from modelwright.training.hook import Hook, StepInfo
+
+
+class TensorBoard(Hook):
+    """Writes scalars with TensorBoard's own event writer; without the package, says so once and does nothing.
+
+    Args:
+        folder: of the event files.
+        rows: about how many training points a whole run gets.
+        notice: called with one line when the package is missing.
+    """
+
+    def __init__(self, folder: Path, rows: int = 500, notice: Any = None) -> None:
+        self._folder, self._rows, self._notice, self._last = folder, rows, notice, -1
+        self._writer: Any = None
+
+    def on_start(self, info: StepInfo) -> None:
+        """Open an event file; of a resumed run, the points past the step it goes on from are void."""
+        try:
+            # Not torch.utils.tensorboard: importing it takes seconds where TensorFlow is installed too.
+            from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError:
+            if self._notice is not None:
+                self._notice("No TensorBoard files: install them with pip install 'modelwright[tensorboard]'.")
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._writer = EventFileWriter(str(self._folder))
+        if info.step:
+            log = SessionLog(status=SessionLog.START)
+            self._writer.add_event(Event(wall_time=time.time(), step=info.step + 1, session_log=log))
+        self._last = int(info.progress * self._rows)
+
+    def on_step(self, info: StepInfo) -> None:
+        """Write the training scalars if the next share of the run is reached."""
+        part = int(info.progress * self._rows)
+        if self._writer is not None and part > self._last:
+            self._last = part
+            values = {"loss": info.loss, "learning_rate": info.learning_rate, "grad_norm": info.grad_norm}
+            self._write(info.step, {f"train/{name}": value for name, value in values.items()})
+
+    def on_evaluation(self, info: StepInfo) -> None:
+        """Write the metrics."""
+        if self._writer is not None:
+            self._write(info.step, {f"validation/{name}": value for name, value in (info.metrics or {}).items()})
+
+    def on_end(self, info: StepInfo) -> None:
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _write(self, step: int, scalars: dict[str, float]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if math.isfinite(value)]
+        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))

@@ -1,0 +1,59 @@
+"""The resolution of a training configuration: every `auto` replaced by what was measured, and the step rule made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from modelwright.core.batch import Batch
+from modelwright.training.compilation import choose_compilation, compile_network
+from modelwright.training.config import TrainingConfig
+from modelwright.training.precision import arrange, choose_precision
+from modelwright.training.rule import LossTask, SupervisedRule
+
+PATIENCE, SHORTEST_PATIENCE, LONGEST_PATIENCE = 0.02, 1.0, 5.0
+"""Share of the run for measuring what is fastest, and its bounds in seconds."""
+
+
+def resolve(config: TrainingConfig, network: nn.Module, task: LossTask, batch: Batch, expected_seconds: float) -> TrainingConfig:
+    """The same configuration without any `auto`, fit for the run's recipe, so that a resumed run computes as the first part did.
+
+    Args:
+        batch: of the run's batch size; a few real steps are timed on it, on copies of the network.
+        expected_seconds: how long the run takes.
+    """
+    precision, memory_format = choose_precision(
+        network,
+        task,
+        batch,
+        precisions=("float32", "bfloat16") if config.precision == "auto" else (config.precision,),
+        memory_formats=("contiguous", "channels_last") if config.memory_format == "auto" else (config.memory_format,),
+        patience=min(max(SHORTEST_PATIENCE, PATIENCE * expected_seconds), LONGEST_PATIENCE),
+    )
+    compiled = config.compile
+    if compiled == "auto":
+        compiled = "on" if choose_compilation(network, task, batch, precision, expected_seconds) else "off"
+    return config.replace(precision=precision, memory_format=memory_format, compile=compiled)
+
+
+def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed: int) -> SupervisedRule:
+    """The supervised step rule of a resolved configuration; the network takes its memory layout."""
+    assert config.precision != "auto", "resolve the configuration first"
+    assert config.memory_format != "auto", "resolve the configuration first"
+    assert config.compile != "auto", "resolve the configuration first"
+    arrange(network, config.memory_format)
+    forward: Callable[..., Any] | None = compile_network(network) if config.compile == "on" else None
+    return SupervisedRule(
+        network,
+        task,
+        config.optimizer.build(network.named_parameters()),
+        config.schedule.build(),
+        seed=seed,
+        precision=config.precision,
+        clip_norm=config.clip_norm,
+        accumulation=config.accumulation,
+        ema=config.ema,
+        forward=forward,
+    )

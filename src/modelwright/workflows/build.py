@@ -1,0 +1,220 @@
+"""`build`: from data and a budget to a proven model."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from modelwright.core.config import validate
+from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.core.run import Run
+from modelwright.core.schema import Schema
+from modelwright.core.units import Budget, format_duration
+from modelwright.data.dataset import Dataset
+from modelwright.models.family import families as known_families
+from modelwright.planning.curve import CurvePoint, Forecast, forecast_error_rate, forecast_loss
+from modelwright.training.machine import prepare_machine
+from modelwright.workflows.compare import Comparison, Trial
+from modelwright.workflows.finish import Outcome
+from modelwright.workflows.job import Job, Probe, probe, read
+from modelwright.workflows.judge import judging_seconds
+from modelwright.workflows.recipe import Recipe, apply
+from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.train import BASELINE_SHARE, data_name, run_job
+from modelwright.workflows.train import train as train_run
+
+DEFAULT_BUDGET = Budget(120, "seconds")
+COMPARISON_SHARE = 0.35
+"""Share of what is left after reading that the comparison may take."""
+PROBE_FAMILY = "mlp"
+"""Family whose network stands for all when the cost of judging is measured before a winner is known."""
+
+
+def build(
+    data: str | None = None,
+    *,
+    budget: str | Budget | None = None,
+    families: Sequence[str] | None = None,
+    output: Path | str | None = None,
+    settings: Iterable[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    resume: Path | str | None = None,
+    reporter: Reporter | None = None,
+    started: float | None = None,
+) -> Outcome:
+    """Compare the families that suit the data, forecast the winner's score, train it, prove it on the test split once.
+
+    Args:
+        data: a file, a folder, or the name of a set.
+        budget: in seconds (`90s`, `5m`, `2h`), everything included.
+        families: compare only these.
+        output: the run folder to make.
+        settings: `dotted.key=value` overrides of every candidate's recipe.
+        changes: dotted keys with values, likewise.
+        resume: an interrupted build to go on with; takes nothing else.
+        reporter: whom to tell.
+        started: `time.monotonic()` from which the budget counts; now by default.
+
+    Raises:
+        InputError: data, budget or settings are wrong.
+        RunInterrupted: the user asked to stop; everything is saved.
+    """
+    started = time.monotonic() if started is None else started
+    reporter = reporter or Reporter()
+    prepare_machine()
+    if resume is not None:
+        return _resume(Run.open(resume), reporter, started)
+    if data is None:
+        raise InputError("no data was given", expected="a file, a folder, or a set's name", remedy="Or go on with a build by --resume")
+    spent = DEFAULT_BUDGET if budget is None else Budget.parse(budget)
+    if spent.seconds is None:
+        raise InputError(
+            f"build can't spend a budget of {spent}", expected="a time, like 90s, 5m or 2h", remedy="train takes other budgets"
+        )
+    values: dict[str, Any] = {"name": data_name(str(data)), "data": {"path": str(data)}, "training": {"budget": str(spent)}}
+    apply(values, settings, changes)
+    plan = {"values": values, "families": list(families) if families else None, "output": None if output is None else str(output)}
+    return _build(plan, None, [], reporter, started)
+
+
+def _build(plan: Mapping[str, Any], run: Run | None, done: list[Trial], reporter: Reporter, started: float) -> Outcome:
+    """Read, compare, and hand the winner over.
+
+    Args:
+        plan: `values` of the recipes, `families`, `output`.
+        run: the interrupted run, if this goes on with one.
+        done: its trials.
+        reporter: whom to tell.
+        started: from when the budget counts.
+    """
+    first = _recipe(plan["values"], _wanted(plan, None)[0])
+    dataset = read(first, reporter)
+    if "validation" not in dataset.splits:
+        raise InputError("build needs a validation split to compare on", remedy="Leave data.validation above 0")
+    names = _wanted(plan, dataset.schema)
+    if not names:
+        raise InputError(f"no family is known to suit a {dataset.schema.kind}", remedy="Name some with --family")
+    candidates = {name: probe(Job.make(_fitted(plan["values"], name, dataset), dataset)) for name in names}
+    seconds = _comparison_seconds(next(iter(candidates.values())), started)
+    if run is None:
+        run = Run.create(first.name, None if plan["output"] is None else Path(plan["output"]))
+    with run.kept_if_started():
+        return _compare_and_train(run, plan, candidates, seconds, done, reporter, started)
+
+
+def _compare_and_train(
+    run: Run, plan: Mapping[str, Any], candidates: dict[str, Probe], seconds: float, done: list[Trial], reporter: Reporter, started: float
+) -> Outcome:
+    reporter.attach(run.log)
+    reporter.say("compare", f"{' · '.join(candidates)} at equal compute, {format_duration(seconds)} in all")
+    best, comparison = _compare(run, plan, candidates, seconds, done, reporter, started)
+    timed = comparison.candidates[best]
+    timed = Probe(timed.job.renamed(f"{timed.job.recipe.name}-{timed.job.family}"), timed.step_seconds)
+    score = _forecast(comparison, best, timed.job, started)
+    details = {"winner": best, "comparison": [trial.model_dump() for trial in comparison.trials]}
+    return run_job(run, timed, reporter, started, score=score, details=details)
+
+
+def _wanted(plan: Mapping[str, Any], schema: Schema | None) -> list[str]:
+    """The families to compare: those asked for, else those that suit the data (all of them as long as that is unknown)."""
+    if plan["families"]:
+        return [known_families[name].model_fields["family"].default for name in plan["families"]]
+    return [name for name, family in known_families.items() if schema is None or schema.kind in family.suits]
+
+
+def _recipe(values: Mapping[str, Any], family: str) -> Recipe:
+    """The recipe of a candidate as the user's settings give it."""
+    model = values.get("model", {})
+    own = model if isinstance(model, dict) and model.get("family", family) == family else {}
+    return validate(Recipe, {**values, "model": {**own, "family": family}})
+
+
+def _fitted(values: Mapping[str, Any], family: str, dataset: Dataset) -> Recipe:
+    """The same, with batch size, learning rate and augmentation chosen to suit the data where the user left them open."""
+    recipe = _recipe(values, family)
+    given = values.get("training", {})
+    changes: dict[str, Any] = {}
+    if "batch_size" not in given:
+        changes["batch_size"] = batch_size(len(dataset.train))
+    if "optimizer" not in given:
+        changes["optimizer"] = {"name": "adamw", "learning_rate": known_families[family].learning_rate, "weight_decay": 0.05}
+    if "augmentations" not in given and dataset.schema.kind == "image":
+        changes["augmentations"] = ({"name": "shift", "pixels": max(1, round(min(dataset.schema.image.shape[1:]) / 14))},)
+    return recipe.replace(training=recipe.training.replace(**changes))
+
+
+def batch_size(examples: int) -> int:
+    """A power of two in 16..128 that makes an epoch about twenty steps or more."""
+    return min(128, max(16, 2 ** math.floor(math.log2(max(examples / 20, 1)))))
+
+
+def _comparison_seconds(timed: Probe, started: float) -> float:
+    """The comparison's share of what will be left after judging and baselines.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    budget = timed.job.training.budget.amount
+    spent = time.monotonic() - started
+    reserve = judging_seconds(timed.job, timed.job.network()) + BASELINE_SHARE * budget
+    left = budget - spent - reserve
+    if left < 0.2 * budget:
+        raise InputError(
+            f"a budget of {Budget(budget, 'seconds')} is too small: reading and probing took {spent:.1f} s, judging will take {reserve:.1f} s",
+            remedy=f"Give at least {format_duration(3 * (spent + reserve))}",
+        )
+    return COMPARISON_SHARE * left
+
+
+def _compare(
+    run: Run, plan: Mapping[str, Any], candidates: dict[str, Probe], seconds: float, done: list[Trial], reporter: Reporter, started: float
+) -> tuple[str, Comparison]:
+    """The comparison, saved after each trial, so that an interrupted one can go on."""
+
+    def keep(trials: list[Trial]) -> None:
+        state = {"plan": dict(plan), "spent": time.monotonic() - started, "trials": [trial.model_dump() for trial in trials]}
+        run.write_json(run.comparison, state)
+
+    keep(done)
+    comparison = Comparison(candidates, seconds, done, keep, reporter)
+    try:
+        return comparison.run(), comparison
+    except (RunInterrupted, KeyboardInterrupt):
+        keep(comparison.trials)
+        raise RunInterrupted(
+            f"Interrupted while comparing, after {len(comparison.trials)} trials, which are saved. Go on with: modelwright build --resume {run.path}"
+        ) from None
+
+
+def _forecast(comparison: Comparison, name: str, job: Job, started: float) -> Forecast | None:
+    """What the winner will reach on the test split, from its learning curve; None without a test split."""
+    splits = job.dataset.splits
+    if "test" not in splits:
+        return None
+    trials = comparison.curve(name)
+    budget = job.training.budget.amount
+    left = (1 - BASELINE_SHARE) * budget - (time.monotonic() - started)
+    validation, test = len(splits["validation"]), len(splits["test"])
+    if job.task.primary == "accuracy":
+        points = [CurvePoint(trial.seconds, 1 - trial.value) for trial in trials]
+        error = forecast_error_rate(points, left, validation, test, job.recipe.seed)
+        return Forecast(1 - error.value, 1 - error.high, 1 - error.low)
+    points = [CurvePoint(trial.seconds, trial.value) for trial in trials]
+    relative = trials[-1].standard_error / max(trials[-1].value, 1e-12)
+    return forecast_loss(points, left, relative, relative * math.sqrt(validation / test), job.recipe.seed)
+
+
+def _resume(run: Run, reporter: Reporter, started: float) -> Outcome:
+    """Go on with an interrupted build: with its comparison, or with the winner's training."""
+    if run.state.is_file() or not run.comparison.is_file():
+        return train_run(resume=run.path, reporter=reporter, started=started)
+    try:
+        state = json.loads(run.comparison.read_text(encoding="utf-8"))
+        trials = [Trial.model_validate(trial) for trial in state["trials"]]
+    except (ValueError, KeyError) as error:
+        raise InputError(f"is damaged ({error})", where=run.comparison, remedy="Remove the folder and start again") from None
+    return _build(state["plan"], run, trials, reporter, started - state["spent"])

@@ -1,0 +1,208 @@
+"""A job: what a recipe becomes once its data is there. The parts meet here, for every verb that trains."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from modelwright.core.units import Budget
+from modelwright.data.dataset import Dataset, load
+from modelwright.data.loader import Loader
+from modelwright.evaluation.evaluate import evaluate
+from modelwright.models.network import Network, build_network, choose_stem, meta_network
+from modelwright.planning.count import Count, count
+from modelwright.tasks.task import Task, choose_task
+from modelwright.training.config import TrainingConfig
+from modelwright.training.hook import Hook
+from modelwright.training.resolution import build_rule, resolve
+from modelwright.training.trainer import Trainer
+from modelwright.workflows.recipe import Recipe
+from modelwright.workflows.reporter import Reporter
+
+PROBE_SECONDS = 0.4
+"""Time to spend on timing the steps of a network."""
+PROBE_STEPS = 12
+MOST_JUDGED = 10_000
+"""Examples of the training split that the gap is measured on, at most."""
+
+
+def device() -> torch.device:
+    """Where networks are trained: an accelerator if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def read(recipe: Recipe, reporter: Reporter) -> Dataset:
+    """Read the recipe's data and say what it is.
+
+    Raises:
+        InputError: the data can't be learnt from.
+    """
+    dataset = load(recipe.data, recipe.seed)
+    reporter.say("read", summary(dataset))
+    for note in dataset.report.notes:
+        reporter.say("", note)
+    return dataset
+
+
+def summary(dataset: Dataset) -> str:
+    """A data set in one line."""
+    schema = dataset.schema
+    if schema.kind == "image":
+        channels, height, width = schema.image.shape
+        what = f"{'grey' if channels == 1 else 'color'} images {height}x{width}"
+    else:
+        what = f"rows of {len(schema.inputs)} columns"
+    asked = f"{len(schema.classes)} classes" if schema.classes else f"target {schema.target.name}"
+    sizes = " / ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
+    return f"{sum(map(len, dataset.splits.values())):,} {what}, {asked} · {sizes}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe in which nothing about the network is left open, with its data and task."""
+
+    recipe: Recipe
+    dataset: Dataset
+    task: Task
+
+    @classmethod
+    def make(cls, recipe: Recipe, dataset: Dataset) -> Job:
+        """Fill in what the recipe leaves open: the task and the stem.
+
+        Raises:
+            InputError: a part doesn't fit the data or another part.
+        """
+        task = choose_task(dataset.schema, recipe.task)
+        stem = recipe.stem or choose_stem(dataset.schema, recipe.model)
+        job = cls(recipe.replace(task=task, stem=stem), dataset, task.build(dataset.schema))
+        for augmentation in recipe.training.augmentations:
+            augmentation.check(dataset.schema)
+        _ = job.count
+        return job
+
+    def replace(self, **training: object) -> Job:
+        """The same job with some training settings changed."""
+        return Job(self.recipe.replace(training=self.recipe.training.replace(**training)), self.dataset, self.task)
+
+    def renamed(self, name: str) -> Job:
+        """The same job under another name."""
+        return Job(self.recipe.replace(name=name), self.dataset, self.task)
+
+    @property
+    def family(self) -> str:
+        """The name of the recipe's family."""
+        return self.recipe.model.family
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How the network is trained."""
+        return self.recipe.training
+
+    @cached_property
+    def count(self) -> Count:
+        """Parameters and FLOPs, from the network on the meta device."""
+        recipe = self.recipe
+        network = meta_network(self.dataset.schema, recipe.model, self.task.outputs, stem=recipe.stem, head=recipe.head)
+        examples = self.dataset.train.gather(torch.zeros(2, dtype=torch.int64))
+        return count(network, {name: tensor.to("meta") for name, tensor in examples.inputs.items()})
+
+    @cached_property
+    def loader(self) -> Loader:
+        """The training batches."""
+        return Loader(self.dataset.train, self.training.batch_size, self.recipe.seed, self.training.augmentations)
+
+    def network(self) -> Network:
+        """The network with fresh weights, on the device."""
+        recipe = self.recipe
+        network = build_network(self.dataset.schema, recipe.model, self.task.outputs, stem=recipe.stem, head=recipe.head, seed=recipe.seed)
+        return network.to(device())
+
+    def validate(self, network: torch.nn.Module) -> dict[str, float]:
+        """The metrics on the validation split, without intervals; in the number format of training."""
+        precision = "bfloat16" if self.training.precision == "bfloat16" else "float32"
+        measured = evaluate(network, self.task, self.dataset.splits["validation"], replicates=0, precision=precision)
+        return {name: estimate.value for name, estimate in measured.estimates.items()}
+
+    def trainer(
+        self, network: Network, *, seconds: float | None = None, hooks: Sequence[Hook] = (), checkpoints: Path | None = None
+    ) -> Trainer:
+        """The trainer of a job whose training settings are resolved.
+
+        Args:
+            network: to train, in place.
+            seconds: what the loop may take, in place of the recipe's budget.
+            hooks: watch the run.
+            checkpoints: their folder.
+        """
+        validation = self.dataset.splits.get("validation")
+        config = self.training if seconds is None else self.training.replace(budget=Budget(seconds, "seconds"))
+        return Trainer(
+            config,
+            build_rule(config, network, self.task, self.recipe.seed),
+            self.loader,
+            evaluate=None if validation is None else self.validate,
+            primary=None if validation is None else self.task.primary,
+            tie_breaker=self.task.tie_breaker,
+            higher_is_better=self.task.higher_is_better,
+            evaluation_samples=0 if validation is None else len(validation),
+            flops_per_sample=self.count.training_flops,
+            hooks=hooks,
+            checkpoints=checkpoints,
+        )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a few real steps showed.
+
+    Attributes:
+        job: the job with every `auto` of its training settings resolved by measurement.
+        step_seconds: median time of a training step.
+    """
+
+    job: Job
+    step_seconds: float
+
+    @property
+    def samples_per_second(self) -> float:
+        """Training throughput."""
+        return self.job.training.batch_size / self.step_seconds
+
+    def training_seconds(self) -> float:
+        """How long the recipe's training takes; for a budget in seconds, that budget."""
+        budget = self.job.training.budget
+        batch, epoch = self.job.training.batch_size, len(self.job.dataset.train)
+        samples = {
+            "epochs": budget.amount * epoch,
+            "steps": budget.amount * batch,
+            "samples": budget.amount,
+            "flops": budget.amount / max(self.job.count.training_flops, 1),
+        }
+        if budget.unit == "seconds":
+            return budget.amount
+        training = samples[budget.unit] / self.samples_per_second
+        return training * (1 + self.job.training.evaluation_share / 2)
+
+
+def probe(job: Job) -> Probe:
+    """Resolve a job's training settings and time its steps, on weights that are thrown away."""
+    network = job.network()
+    batch = job.loader.batch(0)
+    expected = job.training.budget.amount if job.training.budget.unit == "seconds" else 0.0
+    resolved = job.replace(**dict(resolve(job.training, network, job.task, batch, expected)))
+    rule = build_rule(resolved.training, copy.deepcopy(network), job.task, job.recipe.seed)
+    seconds: list[float] = []
+    deadline = time.perf_counter() + PROBE_SECONDS
+    while len(seconds) < 3 or (len(seconds) < PROBE_STEPS and time.perf_counter() < deadline):
+        began = time.perf_counter()
+        step = len(seconds)
+        rule.step(resolved.loader.batch(step), step, 0.0, 0.0)
+        seconds.append(time.perf_counter() - began)
+    return Probe(resolved, median(seconds[1:]))

@@ -1,0 +1,111 @@
+"""Judging: the finished model on every split, its baselines beside it, and the test split once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from modelwright.data.split import Split
+from modelwright.evaluation.baseline import suitable_baselines
+from modelwright.evaluation.comparison import compare
+from modelwright.evaluation.evaluate import PredictFunction, evaluate, measure
+from modelwright.evaluation.summary import Evaluation
+from modelwright.models.linear import LinearConfig
+from modelwright.workflows.job import MOST_JUDGED, Job, probe
+
+REPLICATES = 200
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Fitted baselines, by name, and how long fitting took."""
+
+    predictors: dict[str, PredictFunction]
+    seconds: float
+
+
+def fit_baselines(job: Job, seconds: float) -> Baselines:
+    """Fit every baseline that suits the data: simple predictors, and the linear family unless it is the model itself.
+
+    Args:
+        seconds: for all of them together.
+    """
+    began = time.monotonic()
+    splits = job.dataset.splits
+    chosen = suitable_baselines(job.dataset.schema) if job.recipe.baselines else []
+    linear = bool(job.recipe.baselines) and job.family != "linear"
+    share = seconds / max(1, len(chosen) + linear)
+    predictors = {
+        baseline.name: baseline.fit(
+            job.dataset.schema, job.task, splits["train"], splits.get("validation", splits["train"]), seconds=share, seed=job.recipe.seed
+        )
+        for baseline in chosen
+    }
+    if linear:
+        predictors["linear"] = _linear(job, share)
+    return Baselines(predictors, time.monotonic() - began)
+
+
+def _linear(job: Job, seconds: float) -> PredictFunction:
+    """The linear family, trained for `seconds` on the same data."""
+    deadline = time.monotonic() + seconds
+    recipe = job.recipe.replace(model=LinearConfig(), stem=None)
+    plain = Job.make(recipe, job.dataset).replace(
+        augmentations=(), compile="off", precision="float32", ema=None, accumulation=1, evaluations=5
+    )
+    timed = probe(plain)
+    network = timed.job.network()
+    timed.job.trainer(network, seconds=max(deadline - time.monotonic(), 0.2)).fit()
+    return as_function(network)
+
+
+def as_function(network: nn.Module) -> PredictFunction:
+    """The network in evaluation mode, from a batch's inputs to its output on the CPU."""
+    network.eval()
+    place = next(network.parameters()).device
+
+    def predict(inputs: dict[str, Tensor]) -> Tensor:
+        with torch.inference_mode():
+            return network({name: tensor.to(place) for name, tensor in inputs.items()}).cpu()
+
+    return predict
+
+
+def sample(split: Split, size: int) -> Split:
+    """At most `size` examples of a split, evenly spread over it."""
+    if len(split) <= size:
+        return split
+    index = torch.linspace(0, len(split) - 1, size).long()
+    inputs, target = split.take(index)
+    return Split(split.schema, inputs, target, split.origins.take(index.numpy()))
+
+
+def judge(job: Job, network: nn.Module, baselines: Baselines) -> Evaluation:
+    """Measure the model on every split and the baselines on the one that decides; this is where the test split is touched."""
+    splits = {name: sample(split, MOST_JUDGED) if name == "train" else split for name, split in job.dataset.splits.items()}
+    seed = job.recipe.seed
+    measured = {name: evaluate(network, job.task, split, replicates=REPLICATES, seed=seed) for name, split in splits.items()}
+    judged = splits["test"] if "test" in splits else list(splits.values())[-1]
+    beside = {name: measure(predict, job.task, judged, replicates=REPLICATES, seed=seed) for name, predict in baselines.predictors.items()}
+    first = Evaluation.of(job.task, measured, beside)
+    best = first.best_baseline
+    if best is None:
+        return first
+    comparison = compare(as_function(network), baselines.predictors[best], job.task, judged, seed=seed)
+    return Evaluation.of(job.task, measured, beside, {best: comparison})
+
+
+def judging_seconds(job: Job, network: nn.Module) -> float:
+    """About how long `judge` and writing the bundle will take: a small part of it is done, on the validation split, and timed."""
+    part = sample(job.dataset.splits.get("validation", job.dataset.train), 256)
+    timed: Callable[[], object] = lambda: evaluate(network, job.task, part, replicates=REPLICATES)  # noqa: E731
+    timed()
+    began = time.monotonic()
+    timed()
+    each = (time.monotonic() - began) / len(part)
+    total = sum(min(len(split), MOST_JUDGED) if name == "train" else len(split) for name, split in job.dataset.splits.items())
+    return 0.5 + 1.5 * each * total

@@ -1,0 +1,62 @@
+"""What a person sees while a verb works: one line a stage, tables, progress; and the same lines in the run's log."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+
+class Reporter:
+    """Prints to a console and, once a run folder is known, into its `log.txt`.
+
+    Args:
+        console: where a person looks; None prints nothing.
+        quiet: print nothing but keep the log.
+    """
+
+    def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
+        self.console = None if quiet else console
+        self._log: Path | None = None
+        self._waiting = ""
+
+    @property
+    def visible(self) -> bool:
+        """Whether anybody looks, so that progress bars make sense."""
+        return self.console is not None
+
+    def attach(self, log: Path) -> None:
+        """Write all lines into `log` too, those said before included."""
+        self._log = log
+        self._write("")
+
+    def say(self, stage: str, message: str) -> None:
+        """A line: the stage in the margin, then the message."""
+        line = Table.grid(padding=(0, 1, 0, 1))
+        line.add_column(width=9, no_wrap=True, style="bold cyan")
+        line.add_column()
+        line.add_row(stage, Text(message))
+        self.show(line)
+
+    def show(self, content: RenderableType) -> None:
+        """Anything that rich can draw."""
+        if self.console:
+            self.console.print(content, highlight=False)
+        plain = Console(file=io.StringIO(), width=100, color_system=None)
+        plain.print(content, highlight=False)
+        self._write(plain.file.getvalue())  # type: ignore[attr-defined]
+
+    def print_text(self, text: str) -> None:
+        """Text as it is: neither wrapped nor colored, fit to be redirected into a file."""
+        if self.console:
+            self.console.out(text, end="", highlight=False)
+
+    def _write(self, text: str) -> None:
+        self._waiting += text
+        if self._log and self._waiting:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(self._waiting)
+            self._waiting = ""

@@ -1,0 +1,265 @@
+"""`train`: one network as a recipe says, judged, in a run folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from modelwright.core.config import validate
+from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.core.run import Run, write_atomic
+from modelwright.core.units import Budget, format_count, format_duration
+from modelwright.data.report import write_quarantine
+from modelwright.evaluation.summary import Evaluation, label
+from modelwright.models.network import Network
+from modelwright.planning.curve import Forecast
+from modelwright.training.hook import Hook
+from modelwright.training.hooks.metrics_log import MetricsLog
+from modelwright.training.hooks.progress import ProgressBar
+from modelwright.training.hooks.tensorboard import TensorBoard
+from modelwright.training.machine import prepare_machine
+from modelwright.training.result import TrainingResult
+from modelwright.workflows.finish import Outcome, prove, say_shipped, ship, show_evaluation
+from modelwright.workflows.job import Job, Probe, probe, read
+from modelwright.workflows.judge import Baselines, fit_baselines, judge, judging_seconds
+from modelwright.workflows.recipe import Recipe, apply, dump_recipe, load_recipe, ready_recipes
+from modelwright.workflows.reporter import Reporter
+
+BASELINE_SHARE = 0.06
+"""Share of a budget of seconds that baselines may take."""
+BASELINE_SECONDS = 10.0
+"""What baselines may take beside a budget that is not one of seconds."""
+TIME_SPREAD = 0.25
+"""Relative half-width of the interval of a time forecast."""
+
+
+def train(
+    recipe: str | Path | Recipe | None = None,
+    *,
+    output: Path | str | None = None,
+    settings: Iterable[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    resume: Path | str | None = None,
+    reporter: Reporter | None = None,
+    started: float | None = None,
+) -> Outcome:
+    """Train one network, judge it, and write a run folder.
+
+    Args:
+        recipe: a `Recipe`, a recipe file, a ready recipe's name, or data (then `model.family` must be among the settings).
+        output: the run folder to make.
+        settings: `dotted.key=value` overrides.
+        changes: dotted keys with values, likewise.
+        resume: an interrupted run to go on with; takes nothing else.
+        reporter: whom to tell; nobody by default.
+        started: `time.monotonic()` from which a budget of seconds counts; now by default.
+
+    Raises:
+        InputError: recipe, data or settings are wrong.
+        DivergedError: the loss stopped being a number.
+        RunInterrupted: the user asked to stop; everything is saved.
+    """
+    started = time.monotonic() if started is None else started
+    reporter = reporter or Reporter()
+    prepare_machine()
+    if resume is not None:
+        return _resume(Run.open(resume), reporter, started)
+    if recipe is None:
+        raise InputError(
+            "no recipe was given", expected="a recipe file, a ready recipe's name, or data", remedy="Or go on with a run by --resume"
+        )
+    chosen = recipe if isinstance(recipe, Recipe) else _recipe(recipe, settings, changes or {})
+    dataset = read(chosen, reporter)
+    timed = probe(Job.make(chosen, dataset))
+    run = Run.create(chosen.name, None if output is None else Path(output))
+    with run.kept_if_started():
+        return run_job(run, timed, reporter, started)
+
+
+def _recipe(name: str | Path, settings: Iterable[str], changes: Mapping[str, Any]) -> Recipe:
+    """The recipe called `name`; or one made for the data of that name."""
+    if str(name).endswith((".yaml", ".yml")) or str(name) in ready_recipes():
+        return load_recipe(name, settings, changes)
+    values: dict[str, Any] = {"data": {"path": str(name)}}
+    apply(values, settings, changes)
+    if "model" not in values:
+        raise InputError(f"{name!r} is no recipe, and as data it needs a family", remedy="Give --family, or let build choose one")
+    family = values["model"]["family"] if isinstance(values["model"], dict) else values["model"]
+    values.setdefault("name", f"{data_name(str(name))}-{family}")
+    return validate(Recipe, values)
+
+
+def data_name(argument: str) -> str:
+    """A short name for data: the file's or folder's name without endings."""
+    return Path(argument).name.split(".")[0] or "data"
+
+
+def run_job(
+    run: Run,
+    timed: Probe,
+    reporter: Reporter,
+    started: float,
+    *,
+    baselines: Baselines | None = None,
+    score: Forecast | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Forecast, train, prove and ship a probed job in a new run folder.
+
+    Args:
+        run: an empty run folder.
+        timed: the job, resolved.
+        reporter: whom to tell.
+        started: `time.monotonic()` from which a budget of seconds counts.
+        baselines: fitted ones; None fits them here.
+        score: forecast of the primary metric on the test split, if there is one.
+        details: more for the outcome and the run's state.
+    """
+    job = timed.job
+    reporter.attach(run.log)
+    write_atomic(run.recipe, dump_recipe(job.recipe))
+    if job.dataset.report.quarantine:
+        write_quarantine(job.dataset.report, run.quarantine)
+    budget = job.training.budget
+    allowed = BASELINE_SECONDS if budget.seconds is None else BASELINE_SHARE * budget.seconds
+    baselines = baselines or fit_baselines(job, allowed)
+    network = job.network()
+    seconds = _training_seconds(job, network, started)
+    state = {
+        "digest": job.dataset.digest(),
+        "report": job.dataset.report.to_dict(),
+        "data_schema": job.dataset.schema.model_dump(mode="json"),
+        "training_seconds": seconds,
+        "details": dict(details or {}),
+    }
+    run.write_json(run.state, state)
+    _forecast(run, timed, seconds, score, reporter)
+    result = _fit(run, job, network, seconds, reporter, resume=False)
+    return _finish(run, job, network, result, baselines, reporter, started, details or {})
+
+
+def _training_seconds(job: Job, network: Network, started: float) -> float | None:
+    """What a budget of seconds leaves for the loop; None for another budget.
+
+    Raises:
+        InputError: it leaves nothing.
+    """
+    budget = job.training.budget.seconds
+    if budget is None:
+        return None
+    spent = time.monotonic() - started
+    reserve = judging_seconds(job, network)
+    left = budget - spent - reserve
+    if left < 0.05 * budget:
+        raise InputError(
+            f"a budget of {Budget(budget, 'seconds')} is spent before training: reading and preparing took {spent:.1f} s, judging needs {reserve:.1f} s",
+            remedy=f"Give at least {format_duration(2 * (spent + reserve))}",
+        )
+    return left
+
+
+def _forecast(run: Run, timed: Probe, seconds: float | None, score: Forecast | None, reporter: Reporter) -> None:
+    """Write down, and say, what is expected."""
+    job, ledger = timed.job, run.ledger
+    ledger.forecast("parameters", "1", job.count.total_parameters, job.count.total_parameters, job.count.total_parameters)
+    expected = timed.training_seconds() if seconds is None else seconds
+    low, high = (1 - TIME_SPREAD, 1 + TIME_SPREAD) if seconds is None else (0.9, 1.02)
+    ledger.forecast("training time", "s", expected, low * expected, high * expected)
+    parts = [f"{job.family} {format_count(job.count.total_parameters)} parameters"]
+    if score is not None:
+        metric = job.task.primary
+        ledger.forecast(
+            f"test {metric}", "1" if metric == "accuracy" else job.dataset.schema.target.name, score.value, score.low, score.high
+        )
+        shown = (
+            f"{score.value:.2%} ({score.low:.2%}-{score.high:.2%})"
+            if metric == "accuracy"
+            else f"{score.value:.4g} ({score.low:.4g}-{score.high:.4g})"
+        )
+        parts.append(f"test {label(metric)} {shown}")
+    parts += [f"{format_duration(expected)} of training", f"{format_count(timed.samples_per_second)} examples/s", job.training.precision]
+    reporter.say("forecast", " · ".join(parts))
+
+
+def _hooks(run: Run, job: Job, reporter: Reporter) -> list[Hook]:
+    """What watches the run."""
+    hooks: list[Hook] = [MetricsLog(run.metrics), TensorBoard(run.tensorboard)]
+    if reporter.visible:
+        hooks.append(ProgressBar(" train    ", percent=job.task.primary == "accuracy"))
+    return hooks
+
+
+def _fit(run: Run, job: Job, network: Network, seconds: float | None, reporter: Reporter, *, resume: bool) -> TrainingResult:
+    trainer = job.trainer(network, seconds=seconds, hooks=_hooks(run, job, reporter), checkpoints=run.checkpoints)
+    try:
+        result = trainer.fit(resume=resume)
+    except RunInterrupted as stop:
+        raise RunInterrupted(f"{str(stop).rstrip('.')}. Go on with: modelwright train --resume {run.path}") from None
+    best = f" · best {label(job.task.primary)} on validation {result.best.metrics[job.task.primary]:.4g}" if result.best else ""
+    reporter.say(
+        "train", f"{result.steps:,} steps in {format_duration(result.seconds)} · {format_count(result.samples_per_second)} examples/s{best}"
+    )
+    return result
+
+
+def _finish(
+    run: Run,
+    job: Job,
+    network: Network,
+    result: TrainingResult,
+    baselines: Baselines,
+    reporter: Reporter,
+    started: float,
+    details: Mapping[str, Any],
+) -> Outcome:
+    evaluation = judge(job, network, baselines)
+    size = ship(run, job, network, evaluation)
+    ledger = run.ledger
+    ledger.measure("parameters", "1", sum(p.numel() for p in network.parameters()))
+    ledger.measure("training time", "s", result.seconds)
+    _measure_scores(run, job, evaluation)
+    prove(run, evaluation, reporter)
+    say_shipped(run, size, reporter)
+    reporter.say("", evaluation.first_line())
+    seconds = time.monotonic() - started
+    budget = job.training.budget.seconds
+    if budget is not None:
+        ledger.measure("total time", "s", seconds)
+    more = {
+        "family": job.family,
+        "steps": result.steps,
+        "stop_reason": result.stop_reason,
+        "training_seconds": result.seconds,
+        "samples_per_second": result.samples_per_second,
+    }
+    return Outcome(run, evaluation, seconds, {**details, **more})
+
+
+def _measure_scores(run: Run, job: Job, evaluation: Evaluation) -> None:
+    unit = "1" if job.task.primary == "accuracy" else job.dataset.schema.target.name
+    run.ledger.measure(f"{evaluation.judged} {evaluation.primary}", unit, evaluation.score.value)
+
+
+def _resume(run: Run, reporter: Reporter, started: float) -> Outcome:
+    """Go on with an interrupted run; one that is done already is shown."""
+    if run.evaluation.exists():
+        evaluation = Evaluation.from_json(json.loads(run.evaluation.read_text(encoding="utf-8")))
+        reporter.say("done", f"{run.path} is finished already")
+        show_evaluation(evaluation, reporter)
+        return Outcome(run, evaluation, 0.0, {})
+    if not run.state.is_file():
+        raise InputError("was stopped before training began", where=run.path, remedy="Remove the folder and start again")
+    recipe = load_recipe(run.recipe)
+    dataset = read(recipe, reporter)
+    state = json.loads(run.state.read_text(encoding="utf-8"))
+    if dataset.digest() != state["digest"]:
+        raise InputError("the data changed since the run began", where=recipe.data.path, remedy="Bring the data back, or start a new run")
+    job = Job.make(recipe, dataset)
+    reporter.attach(run.log)
+    baselines = fit_baselines(job, BASELINE_SECONDS)
+    network = job.network()
+    result = _fit(run, job, network, state["training_seconds"], reporter, resume=True)
+    return _finish(run, job, network, result, baselines, reporter, started, state["details"])
