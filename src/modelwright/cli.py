@@ -214,7 +214,7 @@ def evaluate(
 @app.command
 def predict(
     run: Path,
-    inputs: Annotated[list[str] | None, Parameter(help="Files, folders, a table, or - for standard input.")] = None,
+    inputs: Annotated[list[str] | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
     probabilities: bool = False,
@@ -234,12 +234,15 @@ def predict(
     run
         A run folder, or a bundle.
     inputs
-        What to predict for.
+        Files, folders, a table, or - for standard input.
     probabilities
         Give the probability of every class.
     output
         Write the predictions to this CSV file.
     """
+    for argument in inputs or ():
+        if argument.startswith("-") and argument != "-":
+            raise InputError(f"unknown option {argument}", expected="files, or - for standard input", remedy="See modelwright predict --help")
     from modelwright.workflows.predict import predict as work
 
     reporter = _reporter(printing)

@@ -116,3 +116,12 @@ def test_both_ways_of_attending_agree(mask, monkeypatch):
     assert plain.dtype == torch.bfloat16
     monkeypatch.undo()
     assert not torch.equal(attend(query, key, value, mask, dropout=0.5), plain)
+
+
+def test_rotary_attention_is_the_same_wherever_a_sequence_lies():
+    attention = Attention(D, H, rotary=RotaryPositions(T + 3, D // H))
+    init_weights(attention, 0)
+    x = random(B, T, D)
+    later = torch.cat((torch.full((B, 3, D), 7.0), x), dim=1)
+    mask = (torch.arange(T + 3) >= 3).expand(B, -1)
+    torch.testing.assert_close(attention(later, mask)[:, 3:], attention(x), atol=1e-5, rtol=1e-4)

@@ -94,6 +94,13 @@ def test_any_damage_is_noticed_and_passed_over(tmp_path_factory, data, name, cut
     assert equal(found.state, STATE)
 
 
+def test_an_altered_number_is_noticed(tmp_path):
+    file = checkpoint.save(tmp_path, 2, {"rate": 0.125}) / "state.json"
+    file.write_text(file.read_text().replace("0.125", "0.126"))
+    with pytest.warns(UserWarning, match=r"state\.json is altered"):
+        assert checkpoint.latest(tmp_path) is None
+
+
 @pytest.mark.parametrize("name", ["tensors.safetensors", "state.json"])
 def test_a_missing_file_is_noticed(tmp_path, name):
     (checkpoint.save(tmp_path, 2, STATE) / name).unlink()

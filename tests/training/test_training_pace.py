@@ -179,6 +179,23 @@ def test_a_dear_evaluation_is_planned_for_before_the_first(evaluation):
     assert outcome.progresses[-1] > 0.95
 
 
+def test_a_step_that_leaves_no_time_to_evaluate_is_not_begun():
+    clock = FakeClock()
+    pace = TimedPace(clock.now + 100, clock, evaluations=Evaluations())
+    pace.begin(0)
+    for step in range(1, 11):
+        clock.now += 1
+        pace.stepped(step)
+    clock.now += 5
+    pace.evaluated()
+    assert not pace.finished(10)
+    clock.now = 1000.0 + 92
+    assert not pace.finished(10)
+    clock.now = 1000.0 + 94
+    assert pace.finished(10)
+    assert not pace.evaluation_due(10, 0.0)
+
+
 def test_checkpoints_are_planned_for():
     outcome = simulate(60, lambda elapsed, step: 0.05, save=1.0)
     assert outcome.late <= 0

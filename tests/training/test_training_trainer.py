@@ -247,6 +247,28 @@ def test_hooks_see_every_step_and_evaluation(workshop):
         info.step = 7
 
 
+def test_each_step_gets_its_span_of_the_run(workshop):
+    config = workshop.config(budget="4 steps", schedule={"name": "linear", "warmup": 0.0}, optimizer={"name": "sgd", "learning_rate": 1.0})
+    spans = []
+    rule = workshop.rule(config)
+    step = rule.step
+    rule.step = lambda batch, number, start, end: spans.append((number, start, end)) or step(batch, number, start, end)
+    rates = Rates()
+    workshop.trainer(config, rule, hooks=[rates]).fit()
+    assert spans == [(0, 0.0, 0.25), (1, 0.25, 0.5), (2, 0.5, 0.75), (3, 0.75, 1.0)]
+    assert rates.seen == pytest.approx([0.875, 0.625, 0.375, 0.125])
+
+
+class Rates(Hook):
+    """Remembers the learning rates."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_step(self, info):
+        self.seen.append(info.learning_rate)
+
+
 def test_resume_passes_over_a_damaged_checkpoint(workshop, tmp_path):
     config = workshop.config(budget="6 steps")
     trial = workshop.trainer(config, checkpoints=tmp_path)

@@ -64,7 +64,7 @@ class MLP(Backbone):
 def _plain_layers(width_in: int, config: MLPConfig) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for _ in range(config.depth):
-        layers.append(with_role(nn.Linear(width_in, config.width), config.activation))
+        layers.append(with_role(nn.Linear(width_in, config.width, bias=config.norm != "batch"), config.activation))
         if config.norm != "none":
             layers.append(vector_norm(config.norm, config.width))
         layers.append(activation(config.activation))

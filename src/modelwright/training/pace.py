@@ -23,6 +23,8 @@ REPLAN = 0.05
 """Share of the time left after which the number of steps is planned again."""
 SHORTEST_MEMORY = 3
 """Steps of the past that weigh as much as a new one of as many steps, near the end of a run."""
+CAUTION = 1.5
+"""How much dearer than its work says the first evaluation is taken to be."""
 DEAREST_GUESS = 0.2
 """Share of a run that the estimate of an evaluation may reach."""
 FIRST_STEP = 4.0
@@ -241,7 +243,7 @@ class TimedPace:
         """Seconds of the last evaluation; before the first one an estimate by its work, which is too rough to give it much of the run."""
         if self._evaluations is None or self._evaluation_seconds > 0.0:
             return self._evaluation_seconds
-        return min(self._evaluations.steps * (self._step_seconds or 0.0), DEAREST_GUESS * self._duration)
+        return min(CAUTION * self._evaluations.steps * (self._step_seconds or 0.0), DEAREST_GUESS * self._duration)
 
     def _lap(self) -> float:
         """Seconds since the last lap."""

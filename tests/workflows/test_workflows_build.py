@@ -1,0 +1,69 @@
+"""`build`: the whole main job on small data, and its budget."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.core.run import Run
+from modelwright.workflows import compare
+from modelwright.workflows.build import batch_size, build
+
+
+def test_from_data_to_a_proven_model(table, tmp_path):
+    began = time.monotonic()
+    outcome = build(str(table), budget="24s", families=["mlp", "transformer"], output=tmp_path / "run")
+    assert outcome.details["winner"].split()[0] in ("mlp", "transformer")
+    assert {trial["candidate"].split()[0] for trial in outcome.details["comparison"]} == {"mlp", "transformer"}
+    entry = Run.open(tmp_path / "run").ledger.entries()["test accuracy"]
+    assert entry.low <= entry.forecast <= entry.high
+    assert entry.measured == outcome.evaluation.score.value
+    assert outcome.evaluation.score.value > 0.7
+    assert set(outcome.evaluation.baselines) == {"majority", "linear", "gradient_boosting"}
+    # Not a timed test: a budget is a contract, so it is held, with room for a busy machine.
+    assert time.monotonic() - began < 60
+
+
+def test_an_interrupted_comparison_goes_on(table, tmp_path, monkeypatch):
+    saved = compare.Comparison._trial
+
+    def interrupting(self, name, seconds):
+        trial = saved(self, name, seconds)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+        return trial
+
+    monkeypatch.setattr(compare.Comparison, "_trial", interrupting)
+    with pytest.raises(RunInterrupted, match="build --resume"):
+        build(str(table), budget="24s", families=["mlp", "linear"], output=tmp_path / "run")
+    monkeypatch.setattr(compare.Comparison, "_trial", saved)
+    kept = json.loads((tmp_path / "run" / "comparison.json").read_text())["trials"]
+    assert len(kept) == 1
+    outcome = build(resume=tmp_path / "run")
+    assert kept[0] in outcome.details["comparison"]
+    assert (tmp_path / "run" / "model" / "bundle.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"budget": "3 epochs"}, "can't spend"),
+        ({"budget": "0.1s"}, "too small"),
+        ({"families": ["cnn"]}, "doesn't fit a table"),
+        ({"families": ["cnnn"]}, "Did you mean cnn"),
+        ({"settings": ["data.validation=0"]}, "validation"),
+        ({"settings": ["training.batchsize=3"]}, "unknown key"),
+    ],
+)
+def test_wrong_input_leaves_nothing(table, tmp_path, arguments, expected):
+    with pytest.raises(InputError, match=expected):
+        build(str(table), output=tmp_path / "run", **{"budget": "20s", **arguments})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("examples", "expected"), [(10, 16), (1437, 64), (60_000, 128)])
+def test_batch_size_suits_the_data(examples, expected):
+    assert batch_size(examples) == expected
