@@ -16,9 +16,9 @@ def test_interval_holds_on_simulated_curves():
     inside = 0
     for seed in range(200):
         exponent, scale = random.uniform(0, 0.35), random.uniform(0.01, 0.1)
-        truth = lambda c: scale * c**-exponent  # noqa: E731
-        points = [CurvePoint(c, random.binomial(500, truth(c)) / 500) for c in (1, 3)]
-        seen = random.binomial(500, truth(12)) / 500
+        truth = {compute: scale * compute**-exponent for compute in (1, 3, 12)}
+        points = [CurvePoint(compute, random.binomial(500, truth[compute]) / 500) for compute in (1, 3)]
+        seen = random.binomial(500, truth[12]) / 500
         forecast = forecast_error_rate(points, 12, 500, 500, seed)
         inside += forecast.low <= seen <= forecast.high
     assert 0.88 <= inside / 200 <= 1.0

@@ -1,5 +1,6 @@
 """Rounds cost what they may, and ties are broken by loss."""
 
+import itertools
 from dataclasses import dataclass
 
 import pytest
@@ -22,7 +23,7 @@ def test_rounds_cost_what_there_is(candidates, seconds):
     rounds = plan_rounds(candidates, seconds)
     assert sum(r.entrants * r.seconds for r in rounds) == pytest.approx(seconds)
     assert rounds[0].entrants == candidates
-    assert all(later.entrants < earlier.entrants and later.seconds > earlier.seconds for earlier, later in zip(rounds, rounds[1:], strict=False))
+    assert all(later.entrants < earlier.entrants and later.seconds > earlier.seconds for earlier, later in itertools.pairwise(rounds))
     assert rounds[-1].entrants <= 2
 
 

@@ -309,3 +309,15 @@ def test_there_is_one_loop_over_steps():
 def test_metrics_of_a_run_are_json(workshop):
     result = workshop.trainer(workshop.config()).fit()
     json.dumps([m.metrics for m in result.history], allow_nan=False)
+
+
+def test_equal_scores_are_decided_by_the_tie_breaker(workshop):
+    scores = iter([(0.9, 0.5), (0.9, 0.3), (0.9, 0.4), (0.8, 0.1)])
+
+    def evaluate(network):
+        accuracy, loss = next(scores)
+        return {"accuracy": accuracy, "log_loss": loss}
+
+    config = workshop.config(budget="20 steps", evaluations=4)
+    options = {"evaluate": evaluate, "primary": "accuracy", "higher_is_better": True, "tie_breaker": "log_loss"}
+    assert workshop.trainer(config, **options).fit().best.step == 10

@@ -30,7 +30,9 @@ def test_standard_input_gives_the_same_as_a_file(command, run, table, monkeypatc
 
 
 def test_json_lines_and_unseen_categories_are_taken(command, run, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"first": 2.0, "second": 0, "color": "violet"}\n{"first": -2.0, "second": null, "color": "red"}\n'))
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO('{"first": 2.0, "second": 0, "color": "violet"}\n{"first": -2.0, "second": null, "color": "red"}\n')
+    )
     code, out, err = command("predict", run, "-", "--json")
     assert code == 0
     assert len(json.loads(out)["predictions"]) == 2

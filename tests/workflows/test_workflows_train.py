@@ -20,7 +20,17 @@ from modelwright.workflows.train import train
 
 def test_a_run_holds_everything(run):
     names = {path.name for path in run.iterdir()}
-    assert names >= {"recipe.yaml", "run.json", "ledger.jsonl", "metrics.jsonl", "evaluation.json", "model", "checkpoints", "log.txt", "tensorboard"}
+    assert names >= {
+        "recipe.yaml",
+        "run.json",
+        "ledger.jsonl",
+        "metrics.jsonl",
+        "evaluation.json",
+        "model",
+        "checkpoints",
+        "log.txt",
+        "tensorboard",
+    }
     assert {path.name for path in (run / "model").iterdir()} == {"bundle.json", "model.safetensors"}
     assert not list(run.rglob("*.pkl")) + list(run.rglob("*.pt"))
     assert "read" in (run / "log.txt").read_text()

@@ -191,8 +191,7 @@ class TimedPace:
         if step >= self._total:
             return True
         next_seconds = max(self._step_seconds or 0.0, self._last_seconds)
-        closing_seconds = self._evaluation_cost() + self._save_seconds
-        return self._clock() + 1.2 * next_seconds + 1.1 * closing_seconds > self.deadline - 0.5 * MARGIN * self._duration
+        return self._clock() + 1.2 * next_seconds + self._closing_seconds() > self.deadline - 0.5 * MARGIN * self._duration
 
     def stepped(self, step: int) -> None:
         """Count the step's time, and plan again when enough time went by."""
@@ -239,6 +238,10 @@ class TimedPace:
     def _spacing(self, evaluations: Evaluations) -> float:
         return evaluations.spacing(self._evaluation_cost() / self._duration)
 
+    def _closing_seconds(self) -> float:
+        """What the evaluation and the checkpoint at the end may take."""
+        return 1.1 * (self._evaluation_cost() + self._save_seconds)
+
     def _evaluation_cost(self) -> float:
         """Seconds of the last evaluation; before the first one an estimate by its work, which is too rough to give it much of the run."""
         if self._evaluations is None or self._evaluation_seconds > 0.0:
@@ -269,9 +272,9 @@ class TimedPace:
         """Choose the total so that all steps, evaluations and checkpoints end in time."""
         step_seconds = max(self._step_seconds or 0.0, 1e-9)
         progress = self.progress(step)
-        left = self.deadline - self._mark - max(MARGIN * self._duration, step_seconds) - self._save_seconds
+        left = self.deadline - self._mark - max(MARGIN * self._duration, step_seconds) - self._closing_seconds()
         if self._evaluations is not None:
-            left -= max(1, math.ceil((1.0 - progress) / self._spacing(self._evaluations))) * self._evaluation_cost()
+            left -= max(0, math.ceil((1.0 - progress) / self._spacing(self._evaluations)) - 1) * self._evaluation_cost()
         left *= 1.0 - self._save_seconds / (self._save_seconds + self._save_interval)
         self._start, self._start_progress = step, progress
         self._total = step + max(0, int(left / step_seconds))

@@ -22,7 +22,6 @@ from modelwright.workflows.reporter import Reporter
 NEEDED = ("torch", "numpy", "safetensors", "pydantic", "PyYAML", "cyclopts", "rich")
 OPTIONAL = {
     "scikit-learn": "its data sets, gradient boosting as a baseline",
-    "pandas": "tables",
     "pillow": "image files",
     "tensorboard": "TensorBoard curves",
 }
@@ -100,7 +99,7 @@ def _gigaflops(dtype: torch.dtype, device: str) -> float:
     seconds = []
     for _ in range(8):
         before = time.perf_counter()
-        a @ a
+        _ = a @ a
         if device == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - before)

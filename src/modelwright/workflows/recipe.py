@@ -32,7 +32,7 @@ class Recipe(Config):
     """The backbone: `cnn`, or `{family: cnn, ...}`."""
     stem: component(stems) | None = None  # type: ignore[valid-type]
     """How the raw input is read; None: the family's first choice for the data."""
-    head: HeadConfig = HeadConfig()
+    head: HeadConfig = HeadConfig.model_validate({})
     task: component(tasks) | None = None  # type: ignore[valid-type]
     """What is learnt; None: what suits the target."""
     training: TrainingConfig = TrainingConfig()
@@ -86,7 +86,7 @@ def apply(values: dict[str, Any], overrides: Iterable[str] = (), changes: Mappin
             raise InputError(f"can't read the value in {override!r}", expected="YAML, like 3, 0.1, cosine or {name: adamw}") from None
     for key, value in settings.items():
         *parents, last = key.split(".")
-        place = values
+        place: dict[str, Any] = values
         for parent in parents:
             inner = place.get(parent)
             if not isinstance(inner, dict):
