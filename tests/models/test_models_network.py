@@ -115,6 +115,12 @@ def test_a_mismatch_names_the_parts_and_what_would_fit(schema: str, family: str,
     assert fits in str(error.value)
 
 
+def test_a_transformer_learns_positions_only_where_the_order_means_something():
+    for schema, learned in (("grey", True), ("mixed", False)):
+        names = dict(meta_network(SCHEMAS[schema], small("transformer"), 3).named_parameters())
+        assert ("backbone.positions.table" in names) is learned
+
+
 def test_a_head_that_does_not_fit():
     with pytest.raises(InputError, match="a grid has no last position"):
         build_network(SCHEMAS["grey"], small("cnn").replace(pool="none"), 3, head=HeadConfig(pool="last"))

@@ -11,6 +11,7 @@ from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.config import Config
 from modelwright.core.errors import InputError
 from modelwright.core.registry import Registry
+from modelwright.nn.stem import StemConfig
 
 
 class Backbone(nn.Module):
@@ -36,6 +37,10 @@ class FamilyConfig(Config):
     """Where to begin with AdamW when nothing else is known."""
 
     family: str
+
+    def on(self, stem: StemConfig) -> Self:
+        """These settings, with what depends on the stem decided."""
+        return self
 
     def build(self, spec: FeatureSpec) -> nn.Module:
         """The backbone for features like `spec`, whose kind is one of `consumes`: a module like `Backbone`.

@@ -34,7 +34,7 @@ class MLPConfig(FamilyConfig):
     """Nonlinearity."""
     norm: VectorNorm = "none"
     """Norm before each activation, or before each residual block."""
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
     """Probability that a hidden value is dropped in training."""
     residual: bool = False
     """Blocks of two layers with a shortcut (the ResNet of Gorishniy et al. 2021, section 3.2) in place of plain layers."""

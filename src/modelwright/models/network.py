@@ -126,7 +126,7 @@ def meta_network(
     _check(schema, family, stem)
     with torch.device("meta"):
         built_stem = stem.build(schema)
-        backbone = family.build(built_stem.gives)
+        backbone = family.on(stem).build(built_stem.gives)
         return Network(built_stem, backbone, (head or HeadConfig()).build(backbone.gives, outputs))  # type: ignore[arg-type]
 
 

@@ -21,6 +21,7 @@ from modelwright.nn.initialization import Fill
 from modelwright.nn.normalization import SequenceNorm, sequence_norm
 from modelwright.nn.pooling import mean_over_time
 from modelwright.nn.positions import LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
+from modelwright.nn.stem import StemConfig
 
 
 @families.register("transformer")
@@ -40,7 +41,7 @@ class TransformerConfig(FamilyConfig):
     feedforward_ratio: float = Field(2.0, gt=0)
     """Hidden width of the feed-forward layers, as a multiple of `width`."""
     positions: Literal["auto"] | Positions = "auto"
-    """How it knows the order; `auto` learns a vector for each position, which on a table is each column's bias, as an FT-Transformer has it."""
+    """How it knows the order; `auto` learns a vector for each position, or none for the columns of a table, which tell their own."""
     norm: SequenceNorm = "layer"
     """Norm before each branch and at the end."""
     activation: Activation = "gelu"
@@ -59,6 +60,10 @@ class TransformerConfig(FamilyConfig):
         if self.positions == "rotary" and (self.width // self.num_heads) % 2:
             raise InputError(f"rotary positions need heads of even width, and these are {self.width // self.num_heads} wide")
         return self
+
+    def on(self, stem: StemConfig) -> Self:
+        """These settings, without positions if they are `auto` and the order means nothing."""
+        return self.replace(positions="learned" if stem.ordered else "none") if self.positions == "auto" else self
 
     def build(self, spec: FeatureSpec) -> Transformer:
         """The backbone for sequences like `spec`."""

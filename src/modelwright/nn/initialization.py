@@ -41,8 +41,8 @@ TABLE: dict[str, Row] = {
     "gates": Row(lambda fan_in, fan_out: math.sqrt(2 / (fan_in + fan_out)), "Glorot and Bengio 2010, equation 12; of each gate"),
     "recurrent": Row(lambda fan_in, _: 1 / math.sqrt(fan_in), "orthogonal, of each gate; Saxe et al. 2014"),
     "embedding": Row(lambda _, fan_out: 1 / math.sqrt(fan_out), "a row of norm 1"),
-    "position": Row(lambda _, __: 0.02, "Radford et al. 2019 (GPT-2), Dosovitskiy et al. 2021 (ViT)"),
-    "output": Row(lambda fan_in, _: 1 / fan_in, "outputs start near 0; Yang et al. 2022 (muP), table 3"),
+    "position": Row(lambda _, __: 1.0, "as large as what it is added to; sinusoids have 0.71"),
+    "output": Row(lambda fan_in, _: 1 / math.sqrt(fan_in), "as linear"),
 }
 """Standard deviations by role. Biases start at 0 and the scales of norms at 1, but for the forget gate of an LSTM."""
 

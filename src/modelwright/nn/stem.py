@@ -30,6 +30,9 @@ class StemConfig(Config):
     kind: ClassVar[Kind]
     """The kind of features that it gives."""
 
+    ordered: ClassVar[bool] = True
+    """Whether the order of its sequence means something; that of a table's columns doesn't."""
+
     name: str
 
     def build(self, schema: Schema) -> Stem:

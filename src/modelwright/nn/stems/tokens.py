@@ -23,6 +23,7 @@ class TokensStemConfig(StemConfig):
 
     reads: ClassVar = "table"
     kind: ClassVar[Kind] = "sequence"
+    ordered: ClassVar[bool] = False
     name: Literal["tokens"] = "tokens"
     width: int = Field(64, gt=0)
     """Width of a token."""
