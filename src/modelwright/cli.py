@@ -242,7 +242,9 @@ def predict(
     """
     for argument in inputs or ():
         if argument.startswith("-") and argument != "-":
-            raise InputError(f"unknown option {argument}", expected="files, or - for standard input", remedy="See modelwright predict --help")
+            raise InputError(
+                f"unknown option {argument}", expected="files, or - for standard input", remedy="See modelwright predict --help"
+            )
     from modelwright.workflows.predict import predict as work
 
     reporter = _reporter(printing)

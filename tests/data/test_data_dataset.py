@@ -11,6 +11,7 @@ from modelwright.data.cleaning import match_labels
 from modelwright.data.config import DataConfig
 from modelwright.data.dataset import load
 from modelwright.data.examples import Examples, Origins
+from modelwright.data.fitting import bin_edges
 from modelwright.data.inference import infer
 from modelwright.data.report import write_quarantine
 
@@ -251,9 +252,19 @@ def test_a_column_of_rare_values_only_is_left_out(tmp_path):
 def test_edges_are_increasing_quantiles():
     schema = loaded("diabetes").schema
     for feature in schema.numbers:
-        assert 2 <= len(feature.edges) <= 48
+        assert 2 <= len(feature.edges) <= 128
         assert (np.diff(feature.edges) > 0).all()
     assert schema.target.type == "number"
+
+
+def test_edges_reach_the_rare_values_of_a_column_that_is_mostly_zero():
+    random = np.random.default_rng(0)
+    values = np.where(random.random(10_000) < 0.95, 0.0, random.normal(5, 1, 10_000))
+    edges = bin_edges(values)
+    assert len(edges) <= 128
+    assert (np.diff(edges) > 0).all()
+    assert (edges > 3).sum() > 40
+    assert bin_edges(np.array([2.0, 1.0, 2.0])).tolist() == [1.0, 2.0]
 
 
 def test_digits_sizes_and_normalization():

@@ -64,7 +64,7 @@ class Workshop:
         return Network()
 
     def config(self, **changes):
-        settings = {"budget": "10 steps", "batch_size": 8, "precision": "float32", "memory_format": "contiguous", "compile": "off"}
+        settings = {"budget": "10 steps", "batch_size": 8, "precision": "float32", "memory_format": "contiguous", "compile": False}
         return TrainingConfig.model_validate({**settings, **changes})
 
     def rule(self, config, network=None, seed=0):

@@ -123,8 +123,8 @@ def test_resolving_leaves_no_auto_and_keeps_what_was_said(workshop):
     resolved = resolve(workshop.config(precision="auto", memory_format="auto", compile="auto"), network, workshop.task, batch, 10)
     assert resolved.precision in ("float32", "bfloat16")
     assert resolved.memory_format in ("contiguous", "channels_last")
-    assert resolved.compile == "off"
-    said = workshop.config(precision="bfloat16", memory_format="channels_last", compile="off")
+    assert resolved.compile is False
+    said = workshop.config(precision="bfloat16", memory_format="channels_last", compile=False)
     assert resolve(said, network, workshop.task, batch, 1e9) == said
 
 

@@ -18,7 +18,7 @@ from modelwright.data.inference import Typing
 MANY_VALUES = 100
 """A category with more distinct values than this keeps those seen often enough to learn from."""
 MIN_COUNT = 5
-MAX_EDGES = 48
+MAX_EDGES = 128
 CHUNK = 1 << 18
 """Pixels summed at a time: few enough that float32 sums of squares stay exact to seven digits."""
 
@@ -75,8 +75,7 @@ def fit_number(name: str, column: np.ndarray) -> Feature:
     if not len(present):
         return Feature(name=name, type="number", mean=(0.0,), scale=(1.0,), has_missing=True)
     mean, scale = center_and_scale(present)
-    quantiles = np.quantile((present - mean) / scale, np.linspace(0, 1, MAX_EDGES))
-    edges = np.unique(quantiles.astype(np.float32))
+    edges = bin_edges((present - mean) / scale)
     return Feature(
         name=name,
         type="number",
@@ -85,6 +84,19 @@ def fit_number(name: str, column: np.ndarray) -> Feature:
         edges=tuple(float(edge) for edge in edges),
         has_missing=len(present) < len(column),
     )
+
+
+def bin_edges(values: np.ndarray) -> np.ndarray:
+    """At most `MAX_EDGES` increasing float32 edges of bins: every distinct value if they are few, else quantiles.
+
+    Half of the quantiles are those of the values, half those of the distinct values: a column that is zero for most examples would else
+    have nearly all its bins at zero, and none where its other values differ.
+    """
+    distinct = np.unique(values.astype(np.float32))
+    if len(distinct) <= MAX_EDGES:
+        return distinct
+    shares = np.linspace(0, 1, MAX_EDGES // 2)
+    return np.unique(np.concatenate([np.quantile(values, shares), np.quantile(distinct, shares)]).astype(np.float32))
 
 
 def center_and_scale(values: np.ndarray) -> tuple[float, float]:

@@ -106,6 +106,18 @@ def evaluate(
         return measure(predict, task, split, batch_size=batch_size, replicates=replicates, seed=seed)
 
 
+def as_function(network: nn.Module) -> PredictFunction:
+    """The network in evaluation mode, from a batch's inputs to its output on the CPU."""
+    network.eval()
+    place = next(network.parameters()).device
+
+    def predict(inputs: dict[str, Tensor]) -> Tensor:
+        with torch.inference_mode():
+            return network({name: tensor.to(place) for name, tensor in inputs.items()}).cpu()
+
+    return predict
+
+
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode; afterwards each of its modules is in the mode that it was in."""

@@ -48,6 +48,7 @@ class CNNConfig(FamilyConfig):
     consumes: ClassVar[tuple[Kind, ...]] = ("grid",)
     stems: ClassVar[tuple[str, ...]] = ("grid",)
     suits: ClassVar[tuple[str, ...]] = ("image",)
+    learning_rate: ClassVar[float] = 3e-3
     family: Literal["cnn"] = "cnn"
     channels: tuple[int, ...] = Field((16, 32, 64), min_length=1)
     """Channels of each stage."""

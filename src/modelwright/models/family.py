@@ -1,4 +1,7 @@
-"""The family: a kind of backbone. What it consumes, what it suits, and how it grows."""
+"""The family: a kind of backbone. What it consumes, what it suits, and how it grows.
+
+B batch, D width of a vector.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The family `linear`: nothing between stem and head, so that the head's linear map is the whole model."""
+"""The family `linear`: nothing between stem and head, so that the head's linear map is the whole model.
+
+B batch, D width of a vector.
+"""
 
 from __future__ import annotations
 

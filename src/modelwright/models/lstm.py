@@ -14,5 +14,6 @@ class LSTMConfig(RecurrentConfig):
     """Long short-term memory (Hochreiter and Schmidhuber 1997; with forget gates, Gers et al. 2000)."""
 
     suits: ClassVar[tuple[str, ...]] = ("image",)
+    learning_rate: ClassVar[float] = 2e-3
     cell: ClassVar[Cell] = "lstm"
     family: Literal["lstm"] = "lstm"

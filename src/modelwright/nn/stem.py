@@ -1,4 +1,7 @@
-"""The stem: from an encoded batch to the features that a backbone consumes. Chosen by the data, without a parameter where it can be."""
+"""The stem: from an encoded batch to the features that a backbone consumes. Chosen by the data, without a parameter where it can be.
+
+B batch, D width of a vector.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class TrainingConfig(Config):
     """Number format of the forward pass; auto measures which one is faster here, and prefers float32."""
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     """Memory layout of convolutions; auto measures which one is faster here."""
-    compile: Literal["auto", "on", "off"] = "auto"
+    compile: Literal["auto"] | bool = "auto"
     """Whether the network is compiled; auto does it where it pays back within the run."""
     clip_norm: float | None = Field(default=1.0, gt=0)
     """Longest gradient; a longer one is scaled down."""
@@ -51,6 +51,6 @@ class TrainingConfig(Config):
     early_stopping: int | None = Field(default=None, ge=1)
     """Stop after so many evaluations in a row without a gain."""
     restore_best: bool = True
-    """Whether the run ends with the weights of its best evaluation rather than its last."""
+    """Whether the run ends with the weights of its best evaluation, where they beat the last ones by more than chance."""
     checkpoint_interval: float = Field(default=60.0, gt=0)
     """Seconds between two checkpoints."""

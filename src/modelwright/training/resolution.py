@@ -34,7 +34,7 @@ def resolve(config: TrainingConfig, network: nn.Module, task: LossTask, batch: B
     )
     compiled = config.compile
     if compiled == "auto":
-        compiled = "on" if choose_compilation(network, task, batch, precision, expected_seconds) else "off"
+        compiled = choose_compilation(network, task, batch, precision, expected_seconds)
     return config.replace(precision=precision, memory_format=memory_format, compile=compiled)
 
 
@@ -44,7 +44,7 @@ def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed:
     assert config.memory_format != "auto", "resolve the configuration first"
     assert config.compile != "auto", "resolve the configuration first"
     arrange(network, config.memory_format)
-    forward: Callable[..., Any] | None = compile_network(network) if config.compile == "on" else None
+    forward: Callable[..., Any] | None = compile_network(network) if config.compile else None
     return SupervisedRule(
         network,
         task,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from modelwright.core.batch import Batch
 from modelwright.core.errors import RunInterrupted
@@ -64,6 +65,7 @@ class Trainer:
         primary: the metric of `evaluate` that decides.
         higher_is_better: the direction of `primary`.
         tie_breaker: the metric that decides where the primary one is equal, less of it being better.
+        clearly_better: whether one network beats another by more than chance; the best weights are restored only if they so beat the last.
         evaluation_samples: examples that `evaluate` goes through; with it the number of evaluations can be kept within their share.
         flops_per_sample: of forward and backward pass, for a budget of FLOPs.
         tokens_per_sample: for a budget of tokens.
@@ -83,6 +85,7 @@ class Trainer:
         primary: str | None = None,
         higher_is_better: bool = True,
         tie_breaker: str | None = None,
+        clearly_better: Callable[[nn.Module, nn.Module], bool] | None = None,
         evaluation_samples: int = 0,
         flops_per_sample: float | None = None,
         tokens_per_sample: float | None = None,
@@ -93,6 +96,7 @@ class Trainer:
     ) -> None:
         assert evaluate is None or primary is not None, "an evaluation needs a primary metric"
         self._config, self._rule, self._loader, self._evaluate = config, rule, loader, evaluate
+        self._clearly_better = clearly_better
         self._hooks, self._checkpoints, self._clock, self._deadline = tuple(hooks), checkpoints, clock, deadline
         samples_per_step = len(loader.split) / loader.steps_per_epoch
         self._evaluations = Evaluations(config.evaluations, config.evaluation_share, FORWARD_SHARE * evaluation_samples / samples_per_step)
@@ -131,7 +135,7 @@ class Trainer:
             self._save()
         self._record.seconds = self._seconds()
         if reason in ("budget", "early stopping"):
-            self._rule.adopt(self._record.best_weights if self._config.restore_best else None)
+            self._rule.adopt(self._weights_to_keep())
         return self._record.result(reason)
 
     def _loop(self, until: float, limit: float, signal: StopSignal) -> StopReason:
@@ -166,6 +170,17 @@ class Trainer:
             if self._clock() >= limit:
                 return "seconds"
         return "budget"
+
+    def _weights_to_keep(self) -> dict[str, Tensor] | None:
+        """The best weights if they are to be restored; None for the last ones."""
+        best, last = self._record.best_weights, self._rule.evaluation_network()
+        if not self._config.restore_best or best is None:
+            return None
+        if self._clearly_better is None:
+            return best
+        rival = copy.deepcopy(last)
+        rival.load_state_dict(best)
+        return best if self._clearly_better(rival, last) else None
 
     def _start(self, resume: bool) -> None:
         found = checkpoint.latest(self._checkpoints) if resume and self._checkpoints is not None else None

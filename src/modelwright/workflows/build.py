@@ -30,8 +30,6 @@ from modelwright.workflows.train import train as train_run
 DEFAULT_BUDGET = Budget(120, "seconds")
 COMPARISON_SHARE = 0.35
 """Share of what is left after reading that the comparison may take."""
-PROBE_FAMILY = "mlp"
-"""Family whose network stands for all when the cost of judging is measured before a winner is known."""
 
 
 def build(

@@ -112,7 +112,7 @@ class Comparison:
         timed = self.candidates[name]
         if seconds / timed.step_seconds < FEWEST_STEPS:
             return None
-        job = timed.job.replace(evaluations=1, early_stopping=None, restore_best=False, compile="off")
+        job = timed.job.replace(evaluations=1, early_stopping=None, restore_best=False, compile=False)
         network = job.network()
         result = job.trainer(network, seconds=seconds).fit()
         measured = evaluate(network, job.task, job.dataset.splits["validation"], replicates=REPLICATES).estimates

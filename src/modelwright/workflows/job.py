@@ -15,7 +15,8 @@ import torch
 from modelwright.core.units import Budget
 from modelwright.data.dataset import Dataset, load
 from modelwright.data.loader import Loader
-from modelwright.evaluation.evaluate import evaluate
+from modelwright.evaluation.comparison import compare
+from modelwright.evaluation.evaluate import as_function, evaluate
 from modelwright.models.network import Network, build_network, choose_stem, meta_network
 from modelwright.planning.count import Count, count
 from modelwright.tasks.task import Task, choose_task
@@ -29,8 +30,8 @@ from modelwright.workflows.reporter import Reporter
 PROBE_SECONDS = 0.4
 """Time to spend on timing the steps of a network."""
 PROBE_STEPS = 12
-MOST_JUDGED = 10_000
-"""Examples of the training split that the gap is measured on, at most."""
+CLEARLY = 1.28
+"""Standard errors by which one network must beat another; by chance alone it would in one case of ten."""
 
 
 def device() -> torch.device:
@@ -130,6 +131,11 @@ class Job:
         measured = evaluate(network, self.task, self.dataset.splits["validation"], replicates=0, precision=precision)
         return {name: estimate.value for name, estimate in measured.estimates.items()}
 
+    def clearly_better(self, network: torch.nn.Module, rival: torch.nn.Module) -> bool:
+        """Whether a network beats its rival on the validation split by more than chance, compared example by example."""
+        advantage = compare(as_function(network), as_function(rival), self.task, self.dataset.splits["validation"]).advantage
+        return advantage.value > CLEARLY * (advantage.high - advantage.low) / 3.92
+
     def trainer(
         self, network: Network, *, seconds: float | None = None, hooks: Sequence[Hook] = (), checkpoints: Path | None = None
     ) -> Trainer:
@@ -150,6 +156,7 @@ class Job:
             evaluate=None if validation is None else self.validate,
             primary=None if validation is None else self.task.primary,
             tie_breaker=self.task.tie_breaker,
+            clearly_better=None if validation is None else self.clearly_better,
             higher_is_better=self.task.higher_is_better,
             evaluation_samples=0 if validation is None else len(validation),
             flops_per_sample=self.count.training_flops,

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from modelwright.data.split import Split
 from modelwright.evaluation.baseline import suitable_baselines
 from modelwright.evaluation.comparison import compare
-from modelwright.evaluation.evaluate import PredictFunction, evaluate, measure
+from modelwright.evaluation.evaluate import PredictFunction, as_function, evaluate, measure
 from modelwright.evaluation.summary import Evaluation
 from modelwright.models.linear import LinearConfig
-from modelwright.workflows.job import MOST_JUDGED, Job, probe
+from modelwright.workflows.job import Job, probe
 
 REPLICATES = 200
+MOST_JUDGED = 10_000
+"""Examples of the training split that the gap is measured on, at most."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +57,12 @@ def _linear(job: Job, seconds: float) -> PredictFunction:
     deadline = time.monotonic() + seconds
     recipe = job.recipe.replace(model=LinearConfig(), stem=None)
     plain = Job.make(recipe, job.dataset).replace(
-        augmentations=(), compile="off", precision="float32", ema=None, accumulation=1, evaluations=5
+        augmentations=(), compile=False, precision="float32", ema=None, accumulation=1, evaluations=5
     )
     timed = probe(plain)
     network = timed.job.network()
     timed.job.trainer(network, seconds=max(deadline - time.monotonic(), 0.2)).fit()
     return as_function(network)
-
-
-def as_function(network: nn.Module) -> PredictFunction:
-    """The network in evaluation mode, from a batch's inputs to its output on the CPU."""
-    network.eval()
-    place = next(network.parameters()).device
-
-    def predict(inputs: dict[str, Tensor]) -> Tensor:
-        with torch.inference_mode():
-            return network({name: tensor.to(place) for name, tensor in inputs.items()}).cpu()
-
-    return predict
 
 
 def sample(split: Split, size: int) -> Split:
