@@ -1,0 +1,118 @@
+"""What the foundation must show: recipes on MNIST and Adult, `build` on digits and MNIST, against the scripts that people start from.
+
+    python benchmarks/foundation.py cnn          # the common CNN against plain PyTorch, alternating, three runs each
+    python benchmarks/foundation.py lstm
+    python benchmarks/foundation.py recipes      # every recipe's test score, three seeds
+    python benchmarks/foundation.py digits       # build digits, ten seeds: score, time, forecast
+    python benchmarks/foundation.py mnist        # build on the folder of MNIST files, three seeds
+
+Needs MODELWRIGHT_DATA, the folder that holds mnist/ and adult/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from result import Column, Result
+
+DATA = Path(os.environ.get("MODELWRIGHT_DATA", "data"))
+TRAINING_EXAMPLES = 60_000
+"""Examples of an epoch: the peers train on all of MNIST's training file; a recipe keeps a part of it for validation."""
+RECIPES = {"mnist-quick": "mnist", "mnist-mlp": "mnist", "adult-mlp": "adult", "mnist-vit": "mnist"}
+ACCURACY = Column("test accuracy", "test_accuracy", 4, less_is_better=False)
+WALL = Column("seconds from command to end", "wall_seconds", 1)
+
+
+def modelwright(result: Result, contender: str, *arguments: str) -> dict[str, Any]:
+    """Run a command of Modelwright in a folder that is thrown away, and keep its score, speed and forecasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "modelwright.cli", *arguments, "--json"]
+        began = time.perf_counter()
+        done = subprocess.run([*command, "--output", f"{folder}/run"], capture_output=True, text=True, check=False)
+        wall = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed with {done.returncode}:\n{done.stderr[-2000:]}")
+    answer = json.loads(done.stdout)
+    score = answer["evaluation"]["splits"]["test"]["accuracy"]["value"]
+    values: dict[str, Any] = {
+        "test_accuracy": score,
+        "test_error_percent": 100 * (1 - score),
+        "seconds_per_epoch": TRAINING_EXAMPLES / answer["samples_per_second"],
+        "training_seconds": answer["training_seconds"],
+        "wall_seconds": wall,
+        "family": answer["family"],
+    }
+    values |= {f"{name}_accuracy": row["accuracy"]["value"] for name, row in answer["evaluation"]["baselines"].items()}
+    for row in answer["ledger"]:
+        if row["quantity"] == "test accuracy" and row["forecast"] is not None:
+            values |= {f"forecast_{key}": row[key] for key in ("forecast", "low", "high")}
+            values["forecast_held"] = float(row["low"] <= score <= row["high"])
+    print(contender, {key: value for key, value in values.items() if not key.endswith("_accuracy") or key == "test_accuracy"}, flush=True)
+    return result.add(contender, values, command=[part.replace(str(DATA), "$MODELWRIGHT_DATA") for part in command])
+
+
+def against_peer(name: str, recipe: str, peer: str, peer_options: list[str]) -> None:
+    """A recipe and a plain PyTorch script of the same network and batch size, taking turns."""
+    result = Result(name, f"How fast is an epoch of the recipe {recipe} against a plain PyTorch script of the same network?")
+    for seed in range(3):
+        modelwright(result, f"modelwright train {recipe}", "train", recipe, "--data", str(DATA / "mnist"), "--seed", str(seed))
+        command = [sys.executable, f"benchmarks/peers/{peer}.py", "--data", str(DATA / "mnist"), "--seed", str(seed), *peer_options]
+        print("peer", result.run("plain PyTorch", command)["values"]["seconds_per_epoch"], flush=True)
+    remarks = (
+        "Seconds are those of training on 60,000 examples, evaluation not counted on either side. The accuracy of the plain script is that after "
+        "the epochs it was given here, fewer than the recipe's: only its speed is compared."
+    )
+    print(result.write([Column("seconds per epoch", "seconds_per_epoch"), ACCURACY], reference="plain PyTorch", remarks=remarks))
+
+
+def recipes() -> None:
+    """Test scores of the ready recipes, three seeds."""
+    result = Result("recipes", "What do the ready recipes reach on the test split?")
+    for recipe, folder in RECIPES.items():
+        for seed in range(3):
+            modelwright(result, recipe, "train", recipe, "--data", str(DATA / folder), "--seed", str(seed))
+    errors = Column("test error, %", "test_error_percent", 2)
+    print(result.write([ACCURACY, errors, Column("training seconds", "training_seconds", 1), WALL]))
+
+
+def build(name: str, data: str, budget: str, seeds: int) -> None:
+    """The main job, over seeds: does it keep its budget, and do its forecasts hold?"""
+    result = Result(
+        name,
+        f"What does `modelwright build {name.removeprefix('build-')} --budget {budget}` reach, does it keep its budget, does its forecast hold?",
+    )
+    for seed in range(seeds):
+        modelwright(result, f"build, {budget}", "build", data, "--budget", budget, "--seed", str(seed))
+    held = sum(run["values"]["forecast_held"] for run in result.runs)
+    families = ", ".join(str(run["values"]["family"]) for run in result.runs)
+    remarks = f"The measured test accuracy was inside the forecast's 95 % interval in {held:.0f} of {seeds} seeds. Winners: {families}."
+    forecast = [
+        Column("forecast", "forecast_forecast", 4),
+        Column("its low end", "forecast_low", 4),
+        Column("its high end", "forecast_high", 4),
+    ]
+    print(result.write([ACCURACY, *forecast, WALL], remarks=remarks))
+
+
+def main() -> None:
+    """Run the part that is asked for."""
+    parts = {
+        "cnn": lambda: against_peer("mnist-cnn", "mnist-cnn", "plain_pytorch_cnn", ["--epochs", "2", "--batch-size", "256"]),
+        "lstm": lambda: against_peer("mnist-lstm", "mnist-lstm", "plain_pytorch_lstm", ["--epochs", "1", "--batch-size", "256"]),
+        "recipes": recipes,
+        "digits": lambda: build("build-digits", "digits", "90s", 10),
+        "mnist": lambda: build("build-mnist", str(DATA / "mnist"), "5m", 3),
+    }
+    for part in sys.argv[1:] or parts:
+        parts[part]()
+
+
+if __name__ == "__main__":
+    main()
