@@ -42,7 +42,7 @@ class Printing:
     json: bool = False
     """Print one JSON object on standard output; progress goes to standard error."""
     quiet: bool = False
-    """Print errors and the result only."""
+    """Print the result only, neither stages nor progress."""
 
 
 @Parameter(name="*")

@@ -54,6 +54,18 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_file_never_replaces_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.csv").write_text("kept")
+    with pytest.raises(InputError, match=r"results: is a folder. Give the name of a file\."):
+        write_atomic(tmp_path / "results", "new")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="is a folder"):
+        write_atomic(Path(), "new")
+    assert contents(tmp_path) == {"results/a.csv": b"kept"}
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
 @pytest.mark.parametrize(
     "failure", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), ValueError("a bug")], ids=["full disk", "ctrl-c", "bug"]
 )
@@ -98,6 +110,7 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path, 
         (errno.EACCES, "not permitted"),
         (errno.EPERM, "not permitted"),
         (errno.ENOTDIR, "a file stands where a folder is needed"),
+        (errno.EISDIR, "is a folder"),
     ],
 )
 def test_errors_of_the_disk_are_told_with_a_remedy(number: int, message: str, tmp_path: Path):
@@ -172,7 +185,7 @@ def test_everything_lies_in_the_run_folder(tmp_path: Path):
 
 def test_wrong_input_before_the_training_leaves_no_folder(tmp_path: Path):
     run = Run.create("x", tmp_path / "run")
-    with pytest.raises(InputError), run.kept_if_started():
+    with pytest.raises(InputError), run.interruptible("train"):
         raise InputError("no such column")
     assert list(tmp_path.iterdir()) == []
 
@@ -180,7 +193,7 @@ def test_wrong_input_before_the_training_leaves_no_folder(tmp_path: Path):
 def test_what_has_begun_is_kept(tmp_path: Path):
     run = Run.create("x", tmp_path / "run")
     run.write_json(run.state, {"verb": "train"})
-    with pytest.raises(InputError), run.kept_if_started():
+    with pytest.raises(InputError), run.interruptible("train"):
         raise InputError("the disk is full")
     assert run.state.is_file()
 

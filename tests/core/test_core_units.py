@@ -24,6 +24,13 @@ amounts = st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infini
         ("1h 30min 5sec", 5405, "seconds"),
         ("1.5d", 129_600, "seconds"),
         ("2 seconds", 2, "seconds"),
+        ("90 seconds", 90, "seconds"),
+        ("5 minutes", 300, "seconds"),
+        ("1 minute", 60, "seconds"),
+        ("2 Hours", 7200, "seconds"),
+        ("1 day", 86_400, "seconds"),
+        ("1 hour 30 minutes", 5400, "seconds"),
+        ("1.5hrs", 5400, "seconds"),
         ("3 epochs", 3, "epochs"),
         ("1 epoch", 1, "epochs"),
         ("3epochs", 3, "epochs"),
@@ -40,7 +47,26 @@ def test_a_budget_is_read_as_people_write_it(text: str, amount: float, unit: str
 
 @pytest.mark.parametrize(
     "text",
-    ["", "90", "s", "-5s", "0s", "0 epochs", "nan s", "infs", "1e400s", "5 parsecs", "3 epochs 2", "90s!", "1h30", "10m samples", "--5s"],
+    [
+        "",
+        "90",
+        "s",
+        "-5s",
+        "0s",
+        "0 epochs",
+        "nan s",
+        "infs",
+        "1e400s",
+        "5 parsecs",
+        "3 epochs 2",
+        "90s!",
+        "1h30",
+        "10m samples",
+        "--5s",
+        "5M",
+        "2 minutest",
+        "0 hours",
+    ],
 )
 def test_what_is_no_positive_amount_with_a_unit_is_refused(text: str):
     with pytest.raises(InputError):
@@ -50,6 +76,8 @@ def test_what_is_no_positive_amount_with_a_unit_is_refused(text: str):
 def test_a_misspelled_unit_is_recognized():
     with pytest.raises(InputError, match=r"Did you mean epochs\?$"):
         Budget.parse("3 epcohs")
+    with pytest.raises(InputError, match=r"Did you mean minutes\?$"):
+        Budget.parse("5 minuets")
 
 
 @pytest.mark.parametrize("amount", [0, -1, math.nan, math.inf])

@@ -1,6 +1,7 @@
 """From a table to a data set: inference, cleaning, fitting, encoding, and the errors on the way."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from modelwright.core.errors import InputError
 from modelwright.data.cleaning import match_labels
 from modelwright.data.config import DataConfig
 from modelwright.data.dataset import load
+from modelwright.data.encoding import MAX_DEVIATIONS
 from modelwright.data.examples import Examples, Origins
 from modelwright.data.fitting import bin_edges
 from modelwright.data.inference import infer
@@ -185,7 +187,7 @@ def test_labels_never_seen_in_training(tmp_path):
     assert "'maybe' of good was never seen" in data.report.quarantine[0].reason
     assert len(data.splits["test"]) == 9
     write(tmp_path / "test.csv", [(*row[:2], "maybe") for row in test])
-    with pytest.raises(InputError, match="none of the labels in the test split was seen"):
+    with pytest.raises(InputError, match=r"each label in the test split \(maybe\) was never seen in training"):
         loaded(tmp_path)
 
 
@@ -295,3 +297,27 @@ def test_huge_numbers_stay_finite(tmp_path):
     data = loaded(write(tmp_path / "t.csv", rows))
     assert torch.isfinite(data.train.inputs["numbers"]).all()
     assert torch.isfinite(data.train.target).all()
+
+
+def test_a_class_that_leaves_training_as_leaks_is_not_scored(tmp_path):
+    rare = [("7.5", "red", "maybe"), ("8.5", "blue", "maybe")]
+    write(tmp_path / "train.csv", [*rows_of(60), *rare])
+    write(tmp_path / "test.csv", [*rows_of(9, seed=5), *rare])
+    data = loaded(tmp_path)
+    assert data.schema.classes == ("no", "yes")
+    assert data.report.rejected == {"leak": 2, "unseen label": 2}
+    assert data.report.quarantine[-1].reason == "the label 'maybe' of good has no training example that isn't in the other splits too"
+    for split in data.splits.values():
+        assert (split.target >= 0).all()
+    write(tmp_path / "test.csv", rare)
+    with pytest.raises(InputError, match=r"each label in the test split \(maybe\) has no training example"):
+        loaded(tmp_path)
+
+
+@pytest.mark.parametrize("size", ["1e300", "-1e300", "3.4e38"])
+def test_numbers_far_from_training_are_held_within_bounds(tmp_path, size):
+    write(tmp_path / "train.csv", rows_of(40))
+    write(tmp_path / "test.csv", [(size, "red", "no"), ("0.5", "red", "yes")])
+    numbers = loaded(tmp_path).splits["test"].inputs["numbers"][:, 0]
+    assert numbers[0].item() == math.copysign(MAX_DEVIATIONS, float(size))
+    assert abs(numbers[1].item()) < 10

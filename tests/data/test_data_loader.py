@@ -193,3 +193,17 @@ def test_an_augmentation_from_outside_joins_without_an_edit():
         assert (dimmed.inputs["image"] <= plain.inputs["image"]).all()
     finally:
         del augmentations._parts["dim"]
+
+
+@given(st.integers(1, 40), st.integers(1, 12))
+def test_every_example_comes_once_an_epoch_and_never_alone(examples, batch_size):
+    schema = Schema(
+        inputs=(Feature(name="x", type="number", mean=(0.0,), scale=(1.0,)),),
+        target=Feature(name="y", type="number", mean=(0.0,), scale=(1.0,)),
+    )
+    inputs = {"numbers": torch.zeros(examples, 1), "missing": torch.zeros(examples, 1)}
+    split = Split(schema, inputs, torch.arange(examples).float(), Origins.within("x", "row", range(examples)))
+    loader = Loader(split, batch_size, 0)
+    batches = [loader.index(step) for step in range(loader.steps_per_epoch)]
+    assert sorted(torch.cat(batches).tolist()) == list(range(examples))
+    assert all(len(batch) > 1 for batch in batches) or batch_size == 1 or examples == 1

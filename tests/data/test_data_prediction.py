@@ -150,3 +150,31 @@ def test_fit_pixels():
     assert wide.shape == (2, 3, 8, 8)
     assert (wide == 9).all()
     assert len(notes) == 2
+
+
+@pytest.mark.parametrize("text", ["size,color\n1.5,red\n", '{"size": 1.5, "color": "red"}\n'])
+def test_a_mark_before_a_stream_is_no_text(table, text):
+    config, data = table
+    examples = read_stream(io.StringIO("\ufeff" + text), data.schema, config)
+    assert {name: column.tolist() for name, column in examples.columns.items()} == {"size": [1.5], "color": ["red"]}
+
+
+def test_extreme_json_lines(table):
+    config, data = table
+    lines = [
+        f'{{"size": {10**30}, "color": "red"}}',
+        f'{{"size": 1{"0" * 400}, "color": "blue"}}',
+        f'{{"size": 1{"0" * 5000}, "color": "red"}}',
+        f'{{"size": {"[" * 200_000}',
+        '{"size": 1e999, "color": "a\u2028b"}',
+        '{"size": 12345678901234567, "color": "red"}',
+    ]
+    examples = read_stream(io.StringIO("\r\n".join(lines)), data.schema, config)
+    sizes = examples.columns["size"].tolist()
+    assert (sizes[0], sizes[3]) == (1e30, 12345678901234567.0)
+    assert np.isnan(sizes[1:3]).all()
+    assert examples.columns["color"].tolist() == ["red", "blue", "a\u2028b", "red"]
+    assert [(reject.origin, reject.reason) for reject in examples.rejects] == [
+        ("standard input line 3", "holds a number of too many digits"),
+        ("standard input line 4", "is nested too deep"),
+    ]

@@ -284,3 +284,22 @@ def test_real_mnist():
     assert data.report.splits == {"train": 54_000, "validation": 6_000, "test": 10_000}
     assert data.schema.image.mean[0] == pytest.approx(0.1307, abs=2e-3)
     assert data.schema.image.scale[0] == pytest.approx(0.3081, abs=2e-3)
+
+
+def test_a_class_of_images_may_be_called_like_a_split(tmp_path):
+    for index, label in enumerate(("car", "plane", "train")):
+        write_images(tmp_path / "vehicles" / label, 2, seed=index)
+    examples = read(tmp_path / "vehicles")
+    assert examples.split is None
+    assert examples.columns["label"].tolist() == ["car", "car", "plane", "plane", "train", "train"]
+    for split in ("train", "test"):
+        write_images(tmp_path / "flat" / split, 2)
+    assert read(tmp_path / "flat").split.tolist() == ["test", "test", "train", "train"]
+
+
+@pytest.mark.parametrize("name", ["x_test", "y_test"])
+def test_npz_with_half_a_split(tmp_path, name):
+    arrays = {"x_train": np.zeros((4, 2)), "y_train": np.zeros(4), name: np.zeros((4, 2) if name == "x_test" else 4)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InputError, match=f"the array {name} has no counterpart"):
+        read(tmp_path / "a.npz")

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelwright.core.config import validate
 from modelwright.core.errors import InputError
+from modelwright.data import files
 from modelwright.data.config import DataConfig
 from modelwright.data.files import decode, read_bytes, split_of
 from modelwright.data.numbers import parse_number
@@ -163,3 +165,31 @@ def test_numbers():
     assert parse_number("1970-01-02") == 1
     assert parse_number("1970-01-01T12:00:00Z") == 0.5
     assert parse_number("1970-13-01") is None
+
+
+@pytest.mark.parametrize("delimiter", ["\\t", "tab", "Tab", "\t"])
+def test_a_tab_can_be_typed(delimiter):
+    assert DataConfig(path="t", delimiter=delimiter).delimiter == "\t"
+
+
+@pytest.mark.parametrize("delimiter", ["::", "comma", "", "\n", '"'])
+def test_what_can_not_separate_fields_is_refused(delimiter):
+    with pytest.raises(InputError, match=r"can't separate fields.*expected one character.*the word tab"):
+        validate(DataConfig, {"path": "t", "delimiter": delimiter})
+
+
+@pytest.mark.parametrize("delimiter", [",", " "])
+def test_line_breaks_of_unicode_end_no_line(delimiter):
+    rows = "".join(f"{n}{delimiter}a\u2028b\x0c\r\n" for n in range(6)) if delimiter == "," else "1 a\x0cb\r2 b c\r\n3 c d\n\n"
+    examples = table(rows, header=False, delimiter=delimiter)
+    assert not examples.rejects
+    assert [examples.origins[index] for index in range(3)] == ["t.csv line 1", "t.csv line 2", "t.csv line 3"]
+
+
+def test_a_gzip_file_made_to_fill_memory_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "t.csv").write_bytes(gzip.compress(b"0" * 5_000_000))
+    assert len(read_bytes(tmp_path / "t.csv")) == 5_000_000
+    monkeypatch.setattr(files, "ANY_INFLATION", 1_000_000)
+    monkeypatch.setattr(files, "MAX_INFLATION", 100)
+    with pytest.raises(InputError, match="unpacks to more than 100 times its size"):
+        read_bytes(tmp_path / "t.csv")

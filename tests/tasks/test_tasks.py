@@ -183,3 +183,9 @@ def test_a_task_from_outside_needs_no_edit(ordinal):
     meter.update(torch.tensor([[0.5], [1.0]]), torch.tensor([0, 1]))
     assert meter.compute()["mae"].value == 0.25
     assert choose_task(schema("a", "b", "c")).name == "classification"
+
+
+def test_predictions_keep_the_digits_of_a_large_mean():
+    task = RegressionConfig().build(schema(mean=1_700_000_000.0, scale=3.0))
+    assert task.predict(torch.tensor([[0.0], [1.0]])).value.tolist() == [1_700_000_000.0, 1_700_000_003.0]
+    assert task.predict(torch.tensor([[0.5]], dtype=torch.bfloat16)).to_rows() == [{"value": 1_700_000_001.5}]

@@ -199,3 +199,28 @@ def test_overrides_reach_nested_parts(table, tmp_path):
     written = yaml.safe_load((outcome.run.path / "recipe.yaml").read_text())
     assert written["training"]["optimizer"]["name"] == "sgd"
     assert written["training"]["optimizer"]["momentum"] == 0.5
+
+
+def test_a_command_stopped_before_training_leaves_nothing(command, table, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_module, "fit_baselines", stop)
+    code, _, err = command("train", table, "--family", "mlp", "--budget", "5 steps", "--output", tmp_path / "run")
+    assert code == 130
+    assert "nothing to keep" in err or "before there was anything" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_command_stopped_while_judging_goes_on(command, table, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    judge = train_module.judge
+    monkeypatch.setattr(train_module, "judge", stop)
+    code, _, err = command("train", table, "--family", "mlp", "--budget", "5 steps", "--output", tmp_path / "run")
+    assert code == 130
+    assert f"--resume {tmp_path / 'run'}" in " ".join(err.split())
+    monkeypatch.setattr(train_module, "judge", judge)
+    assert command("train", "--resume", tmp_path / "run")[0] == 0
+    assert (tmp_path / "run" / "evaluation.json").is_file()

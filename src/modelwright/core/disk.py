@@ -15,7 +15,7 @@ from modelwright.core.errors import InputError
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk below `path` into an `InputError` with the remedy."""
+    """Turn a full, read-only or forbidden disk below `path`, or a folder in a file's place, into an `InputError` with the remedy."""
     remedies = {
         errno.ENOSPC: ("the disk is full", "Free some space, or choose another place with --output"),
         errno.EDQUOT: ("the disk quota is used up", "Free some space, or choose another place with --output"),
@@ -23,6 +23,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         errno.EACCES: ("writing is not permitted", "Choose another place with --output"),
         errno.EPERM: ("writing is not permitted", "Choose another place with --output"),
         errno.ENOTDIR: ("a file stands where a folder is needed", "Choose another place with --output"),
+        errno.EISDIR: ("is a folder", "Give the name of a file"),
     }
     try:
         yield
@@ -37,7 +38,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file aside, sync it, and move it into place.
 
     Raises:
-        InputError: the disk is full or not writable; what was there before is untouched.
+        InputError: the disk is full or not writable, or `path` is a folder; what was there before is untouched.
     """
     with disk_errors(path), written_aside(path) as aside:
         aside.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -60,16 +61,20 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def _swap(made: Path, path: Path, old: Path) -> None:
-    """Put `made` in the place of `path`. A folder can't be replaced in one step: the old one waits at `old`, and returns if that fails."""
-    if not path.is_dir():
+    """Put `made` in the place of `path`. A folder can't be replaced in one step: the old one waits at `old`, and returns if that fails.
+
+    Raises:
+        IsADirectoryError: `made` is a file and `path` a folder, which a file never replaces.
+    """
+    if not (made.is_dir() and path.is_dir()):
         made.rename(path)
         return
     path.rename(old)
     try:
         made.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
+    finally:
+        if not path.exists():
+            old.rename(path)
 
 
 def _sync(path: Path) -> None:

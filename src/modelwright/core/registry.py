@@ -90,11 +90,11 @@ def _home(part: object) -> tuple[object, object]:
     return getattr(part, "__module__", None), getattr(part, "__qualname__", part)
 
 
-def component(registry: Registry[Any], key: str = "name") -> Any:
+def component(registry: Registry[Any], key: str = "name", default: str | None = None) -> Any:
     """A recipe field that holds any registered configuration, chosen by its `key`.
 
     `{name: adamw, learning_rate: 0.001}`, the bare name `adamw`, or an instance are accepted. The registered parts are `Config` classes with a
-    field called `key` whose default is the registered name.
+    field called `key` whose default is the registered name. Settings without the key are those of the `default` part, if there is one.
     """
 
     def choose(value: Any) -> Any:
@@ -104,6 +104,8 @@ def component(registry: Registry[Any], key: str = "name") -> Any:
             return value
         if not isinstance(value, dict):
             raise InputError(f"{value!r} is no {registry.kind}", expected=f"one of {', '.join(registry)}, with its settings")
+        if default is not None:
+            value = {key: default, **value}
         if key not in value:
             raise InputError(f"lacks the key {key!r}", expected=f"{key}: one of {', '.join(registry)}")
         return validate(registry[str(value[key])], value)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.core.disk import disk_errors, write_atomic, written_aside
-from modelwright.core.errors import InputError
+from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.ledger import Ledger
 
 __all__ = ["Run", "disk_errors", "write_atomic", "written_aside"]
@@ -119,14 +119,26 @@ class Run:
         write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
     @contextmanager
-    def kept_if_started(self) -> Iterator[None]:
-        """Remove the folder if the block ends by wrong input before training began, so that nothing half-made stays."""
+    def interruptible(self, verb: str, *, new: bool = True) -> Iterator[None]:
+        """Leave nothing half-made: a `new` folder goes if wrong input or the user ends the block before there is anything to go on from.
+
+        Raises:
+            RunInterrupted: the user ended the block; the message says what to type to go on.
+        """
         try:
             yield
         except InputError:
-            if not self.state.exists():
+            if new and not self.state.exists():
                 shutil.rmtree(self.path, ignore_errors=True)
             raise
+        except (KeyboardInterrupt, RunInterrupted) as stop:
+            if isinstance(stop, RunInterrupted) and self.state.exists():
+                raise
+            if self.state.exists() or self.comparison.exists():
+                raise RunInterrupted(f"Interrupted. Go on with: modelwright {verb} --resume {self.path}") from None
+            if new:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise RunInterrupted("Interrupted before there was anything to keep") from None
 
 
 def _claim(parent: Path, stem: str) -> Path:

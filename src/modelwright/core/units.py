@@ -20,11 +20,12 @@ UNITS: dict[str, str] = {
     "token": "tokens", "tokens": "tokens",
     "flop": "flops", "flops": "flops",
 }  # fmt: skip
-SECONDS: dict[str, float] = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+SECONDS: dict[str, float] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+"""By the first letter of the unit of time."""
 MULTIPLES: dict[str, float] = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12}
 
 _NUMBER = r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)"
-_CLOCK = re.compile(rf"(?:{_NUMBER}\s*(d|h|min|m|sec|s)\s*)")
+_CLOCK = re.compile(rf"(?:{_NUMBER}\s*((?i:days?|hours?|hrs?|minutes?|mins?|seconds?|secs?)|[dhms])\s*)")
 _AMOUNT = re.compile(rf"{_NUMBER}\s*([kKMGBT]?)\s+([A-Za-z]+)|{_NUMBER}([kKMGBT]?)([A-Za-z]{{4,}})")
 
 
@@ -43,7 +44,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str | float | Budget) -> Budget:
-        """Read `90s`, `1h30m`, `3 epochs`, `500 steps`, `10k samples`, `10M tokens` or `1e17 flops`.
+        """Read `90s`, `1h30m`, `5 minutes`, `3 epochs`, `500 steps`, `10k samples`, `10M tokens` or `1e17 flops`.
 
         Raises:
             InputError: the text is no positive amount with a known unit.
@@ -53,17 +54,17 @@ class Budget:
         text = str(text).strip()
         parts = _CLOCK.findall(text)
         if parts and not _CLOCK.sub("", text).strip():
-            return cls(sum(float(number) * SECONDS[unit] for number, unit in parts), "seconds")
+            return cls(sum(float(number) * SECONDS[unit[0].lower()] for number, unit in parts), "seconds")
         match = _AMOUNT.fullmatch(text)
         if match:
             number, multiple, unit = match.groups()[:3] if match.group(1) else match.groups()[3:]
             if unit.lower() in UNITS:
                 return cls(float(number) * MULTIPLES[multiple], UNITS[unit.lower()])
-            near = closest(unit.lower(), UNITS)
+            near = closest(unit.lower(), [*UNITS, "minutes", "hours", "days"])
             raise InputError(
                 f"unknown unit {unit!r} in the budget {text!r}",
                 expected=", ".join(dict.fromkeys(UNITS.values())),
-                remedy=f"Did you mean {UNITS[near]}?" if near else None,
+                remedy=f"Did you mean {UNITS.get(near, near)}?" if near else None,
             )
         raise InputError(f"can't read the budget {text!r}", expected="an amount with a unit, like 90s, 2h, 3 epochs or 500 steps")
 

@@ -64,8 +64,11 @@ def _bare(label: str) -> str:
     return label.strip().rstrip(". ")
 
 
-def reconcile_labels(examples: Examples, target: str, report: Report) -> Examples:
-    """Make the labels of given validation and test splits agree with those of training; set aside those never seen there.
+def reconcile_labels(examples: Examples, target: str, report: Report, why: str = "was never seen in training") -> Examples:
+    """Make the labels of given validation and test splits agree with those of training; set aside those that it lacks.
+
+    Args:
+        why: the reason that is told of a label that training lacks.
 
     Raises:
         InputError: no label of a given split occurs in training.
@@ -86,12 +89,12 @@ def reconcile_labels(examples: Examples, target: str, report: Report) -> Example
         inside = examples.split == split
         if inside.any() and unseen[inside].all():
             raise InputError(
-                f"none of the labels in the {split} split was seen in training ({', '.join(sorted(set(labels[inside].tolist()))[:5])})",
+                f"each label in the {split} split ({', '.join(sorted(set(labels[inside].tolist()))[:5])}) {why}",
                 expected=f"some of {', '.join(sorted(vocabulary)[:5])}",
             )
     report.set_aside(
         "unseen label",
-        [Reject(examples.origins[i], f"the label {labels[i]!r} of {target} was never seen in training") for i in np.flatnonzero(unseen)],
+        [Reject(examples.origins[i], f"the label {labels[i]!r} of {target} {why}") for i in np.flatnonzero(unseen)],
     )
     return examples.take(~unseen)
 

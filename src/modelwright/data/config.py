@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from modelwright.core.config import Config
 from modelwright.core.errors import InputError
@@ -29,7 +29,7 @@ class DataConfig(Config):
     header: bool | None = None
     """Whether the first row of a table holds the column names; None: inferred."""
     delimiter: str | None = None
-    """What separates the fields of a table, for example `;`; a blank stands for any white space; None: inferred."""
+    """What separates the fields of a table, for example `;` or `tab`; a blank stands for any white space; None: inferred."""
     encoding: str | None = None
     """Text encoding of a table; None: UTF-8, or UTF-16 if the file begins with its mark."""
     missing_values: tuple[str, ...] = MISSING_VALUES
@@ -42,6 +42,17 @@ class DataConfig(Config):
     """Share of the examples that becomes the test split if none is given."""
     drop_duplicates: bool | None = None
     """Whether repeated examples leave the training split; None: yes, unless the columns of a table are so coarse that repeats are chance."""
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, delimiter: str | None) -> str | None:
+        if delimiter is None:
+            return None
+        if delimiter.lower() in ("tab", "\\t"):
+            return "\t"
+        if len(delimiter) != 1 or delimiter in '"\r\n\0':
+            raise InputError(f"{delimiter!r} can't separate fields", expected="one character, like ; or |, or the word tab")
+        return delimiter
 
     @model_validator(mode="after")
     def _leave_something_to_train(self) -> Self:

@@ -92,7 +92,11 @@ def clean(examples: Examples, typing: Typing, config: DataConfig, report: Report
     examples = drop_unlabeled(examples, typing.target, report)
     if typing.target_type == "category":
         examples = reconcile_labels(examples, typing.target, report)
-    return drop_repeats(examples, typing.target, config.drop_duplicates, report)
+    examples = drop_repeats(examples, typing.target, config.drop_duplicates, report)
+    if typing.target_type == "category":
+        # A class whose training examples were all leaks has just left the training split.
+        examples = reconcile_labels(examples, typing.target, report, "has no training example that isn't in the other splits too")
+    return examples
 
 
 def check_classes(typing: Typing, examples: Examples, config: DataConfig) -> None:

@@ -14,13 +14,20 @@ from torch import Tensor
 from modelwright.core.schema import Feature, Schema
 from modelwright.data.examples import Examples
 
+MAX_DEVIATIONS = 1e4
+"""Standard deviations from the mean that an input number is held within, so that a network's products stay finite.
+
+Training values don't reach it below 10^8 rows: of N numbers none is more than sqrt(N) deviations from their mean.
+"""
+
 
 def encode(schema: Schema, examples: Examples) -> dict[str, Tensor]:
     """The inputs of N typed examples as compact tensors.
 
     Returns:
-        `image` uint8 (N, C, H, W); or of a table `numbers` float32 (N, K) standardized, 0 where missing; `missing` float32 (N, K), 1 where a
-        number is missing of a column that has missing values in training; `categories` int64 (N, M), 0 for missing and unknown values.
+        `image` uint8 (N, C, H, W); or of a table `numbers` float32 (N, K) standardized and held within `MAX_DEVIATIONS`, 0 where missing;
+        `missing` float32 (N, K), 1 where a number is missing of a column that has missing values in training; `categories` int64 (N, M), 0
+        for missing and unknown values.
     """
     if schema.kind == "image":
         pixels = examples.columns[schema.image.name]
@@ -31,7 +38,7 @@ def encode(schema: Schema, examples: Examples) -> dict[str, Tensor]:
     numbers = np.zeros((count, len(schema.numbers)), dtype=np.float32)
     missing = np.zeros_like(numbers)
     for index, feature in enumerate(schema.numbers):
-        column = standardize(feature, examples.columns[feature.name])
+        column = standardize(feature, examples.columns[feature.name], MAX_DEVIATIONS)
         absent = np.isnan(column)
         numbers[:, index] = np.where(absent, 0, column)
         if feature.has_missing:
@@ -55,9 +62,8 @@ def encode_target(schema: Schema, examples: Examples) -> Tensor | None:
     return torch.from_numpy(look_up(schema.classes, column))
 
 
-def standardize(feature: Feature, column: np.ndarray) -> np.ndarray:
-    """`(x - mean) / scale` of a number column (N,), as float64; held within the range of float32."""
-    limit = float(np.finfo(np.float32).max)
+def standardize(feature: Feature, column: np.ndarray, limit: float = float(np.finfo(np.float32).max)) -> np.ndarray:
+    """`(x - mean) / scale` of a number column (N,), as float64; held within `limit`, by default the range of float32."""
     with np.errstate(over="ignore"):
         return np.clip((column - feature.mean[0]) / feature.scale[0], -limit, limit)
 

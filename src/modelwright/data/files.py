@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import zlib
 from pathlib import Path
@@ -10,12 +11,16 @@ from pathlib import Path
 from modelwright.core.errors import InputError
 from modelwright.data.source import SPLIT_WORDS
 
+MAX_INFLATION = 1000
+"""A gzip file may unpack to this many times its size, and at any rate to `ANY_INFLATION` bytes; what packs better is made to fill memory."""
+ANY_INFLATION = 1 << 30
+
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file, unpacked if it begins with gzip's mark.
 
     Raises:
-        InputError: the file is missing, unreadable, empty, or a truncated or damaged gzip file.
+        InputError: the file is missing, unreadable, empty, or a gzip file that is truncated, damaged or a bomb.
     """
     try:
         content = path.read_bytes()
@@ -25,13 +30,24 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"can't be read ({error.strerror})", where=path) from None
     if content[:2] == b"\x1f\x8b":
         try:
-            content = gzip.decompress(content)
+            content = _unpack(content, path)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             kind = "truncated" if isinstance(error, EOFError) else "damaged"
             raise InputError(f"the gzip file is {kind}", where=path, remedy="Copy or download it again") from None
     if not content:
         raise InputError("the file is empty", where=path)
     return content
+
+
+def _unpack(packed: bytes, path: Path) -> bytes:
+    limit = max(ANY_INFLATION, MAX_INFLATION * len(packed))
+    unpacked = io.BytesIO()
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        while chunk := file.read(1 << 24):
+            unpacked.write(chunk)
+            if unpacked.tell() > limit:
+                raise InputError(f"the gzip file unpacks to more than {MAX_INFLATION:,} times its size", where=path, expected="data")
+    return unpacked.getvalue()
 
 
 def decode(content: bytes, encoding: str | None, where: object) -> str:

@@ -22,7 +22,7 @@ class Loader:
 
     Args:
         split: the examples.
-        batch_size: examples in a batch of all ranks together; the last batch of an epoch may be smaller.
+        batch_size: examples in a batch of all ranks together; the last batch of an epoch may be smaller, or one larger.
         seed: of order and augmentation.
         augmentations: applied one after the other.
         rank: which share of each batch this process gets.
@@ -48,8 +48,9 @@ class Loader:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches until each example was seen once."""
-        return -(-len(self.split) // self.batch_size)
+        """Batches until each example was seen once; a last one of a single example joins the one before, as no batch norm can take it."""
+        whole, rest = divmod(len(self.split), self.batch_size)
+        return max(1, whole + (rest > 1))
 
     def order(self, epoch: int) -> Tensor:
         """(N,) int64: the order of all examples in `epoch`."""
@@ -61,7 +62,8 @@ class Loader:
     def index(self, step: int) -> Tensor:
         """(B,) int64: positions in the split of this rank's examples at `step`, counted from 0."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        whole = self.order(epoch)[position * self.batch_size : (position + 1) * self.batch_size]
+        end = (position + 1) * self.batch_size if position < self.steps_per_epoch - 1 else None
+        whole = self.order(epoch)[position * self.batch_size : end]
         return whole[self.rank :: self.world_size]
 
     def batch(self, step: int) -> Batch:

@@ -6,6 +6,7 @@ Letters: N examples, C channels, H height, W width.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -58,7 +59,7 @@ def read_stream(stream: TextIO, schema: Schema, config: DataConfig, name: str = 
     if schema.kind == "image":
         raise InputError("images can't be read as text", where=name, expected="image files or a folder of them")
     try:
-        text = stream.read()
+        text = stream.read().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise InputError(f"is no {error.encoding} text (byte 0x{error.object[error.start]:02x})", where=name) from None
     if not text.strip():
@@ -79,7 +80,7 @@ def parse_json_lines(text: str, name: str, config: DataConfig) -> Examples:
     rows: list[dict[str, str | None]] = []
     lines: list[int] = []
     rejects: list[Reject] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -102,6 +103,11 @@ def _json_row(line: str, missing: set[str]) -> dict[str, str | None]:
         values = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"is no JSON ({error.msg} at character {error.pos + 1})") from None
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+    except ValueError:
+        # Of what is JSON, Python refuses only whole numbers of thousands of digits.
+        raise ValueError("holds a number of too many digits") from None
     if not isinstance(values, dict):
         raise ValueError("is no JSON object")
     row: dict[str, str | None] = {}
@@ -116,8 +122,8 @@ def _json_row(line: str, missing: set[str]) -> dict[str, str | None]:
 def _json_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
-        return number_text(value) if np.isfinite(value) else str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return number_text(value)
     return str(value).strip()
 
 

@@ -96,7 +96,7 @@ def split_rows(text: str, delimiter: str, name: str) -> Rows:
     fields: list[list[str]] = []
     lines: list[int] = []
     if delimiter == " ":
-        split = text.splitlines()
+        split = lines_of(text)
         for number, line in enumerate(split, 1):
             if line.strip():
                 fields.append(line.split())
@@ -116,9 +116,14 @@ def split_rows(text: str, delimiter: str, name: str) -> Rows:
     return Rows(fields, lines, reader.line_num)
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of `text` as files count them: not ended by the line and page breaks that Unicode has inside of texts."""
+    return [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
+
+
 def infer_delimiter(text: str) -> str:
     """The delimiter that splits the first rows most evenly into more than one field, and of those the most fields; a comma if none does."""
-    sample = "\n".join(text[: 1 << 18].splitlines()[:SAMPLE_ROWS])
+    sample = "\n".join(lines_of(text[: 1 << 18])[:SAMPLE_ROWS])
     best, best_rank = ",", (0.0, 0)
     for delimiter in DELIMITERS:
         try:
@@ -189,7 +194,7 @@ def _check_last_quote(text: str, rows: Rows, name: str) -> None:
         InputError: it is.
     """
     begin = rows.lines[-1] if rows.lines else rows.last_line
-    if rows.last_line > begin and "\n".join(text.splitlines()[begin - 1 :]).count('"') % 2:
+    if rows.last_line > begin and "\n".join(lines_of(text)[begin - 1 :]).count('"') % 2:
         raise InputError("a quote is opened here and never closed", where=f"{name} line {begin}", remedy="Close it, or remove it")
 
 

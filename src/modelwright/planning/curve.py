@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-EXPONENT_MEAN, EXPONENT_SPREAD = 0.15, 0.15
+EXPONENT_MEAN, EXPONENT_SPREAD = 0.2, 0.2
 """Normal prior of the exponent b, cut at 0: more compute on the same data helps by little, and seldom hurts."""
 POINT_NOISE = 0.25
 """Standard deviation of log error between two trainings that differ by seed alone, beside the sampling of the validation set."""
@@ -48,10 +48,14 @@ def forecast_error_rate(points: Sequence[CurvePoint], compute: float, validation
     """
     last = _last(points)
     random = np.random.default_rng(seed)
-    wrong = round(last.error * validation_size)
-    rate = random.beta(wrong + 0.5, validation_size - wrong + 0.5, DRAWS)
+    exponent = _exponents(points, validation_size, random)
+    # The points saw the same validation examples, so together they weigh as much as one; those of more compute weigh more.
+    weights = np.array([point.compute for point in points]) / sum(point.compute for point in points)
+    wrong = validation_size * float(weights @ [point.error for point in points])
+    worse = sum(weight * (point.compute / last.compute) ** -exponent for weight, point in zip(weights, points, strict=True))
+    rate = random.gamma(wrong + 0.5, 1 / (validation_size * worse))
     noise = np.exp(_noise(random) - POINT_NOISE**2 / 2)
-    reached = np.clip(rate * noise * _improvement(points, compute, validation_size, random), 0, 1)
+    reached = np.clip(rate * noise * _improvement(exponent, last, compute), 0, 1)
     draws = random.binomial(test_size, reached) / test_size
     return Forecast(float(reached.mean()), *map(float, np.quantile(draws, (0.025, 0.975))))
 
@@ -72,7 +76,7 @@ def forecast_loss(
     last = _last(points)
     random = np.random.default_rng(seed)
     sampling = random.normal(0, np.hypot(relative_error, test_relative_error), DRAWS)
-    reached = last.error * np.exp(_noise(random) / 5) * _improvement(points, compute, None, random)
+    reached = last.error * np.exp(_noise(random) / 5) * _improvement(_exponents(points, None, random), last, compute)
     draws = reached * np.exp(sampling)
     return Forecast(float(np.median(reached)), *map(float, np.quantile(draws, (0.025, 0.975))))
 
@@ -87,8 +91,8 @@ def _noise(random: np.random.Generator) -> np.ndarray:
     return random.normal(0, POINT_NOISE, DRAWS)
 
 
-def _improvement(points: Sequence[CurvePoint], compute: float, validation_size: int | None, random: np.random.Generator) -> np.ndarray:
-    """Draws of (compute / last compute)^-b, with b from the prior and, where there are several points, from their slope."""
+def _exponents(points: Sequence[CurvePoint], validation_size: int | None, random: np.random.Generator) -> np.ndarray:
+    """Draws of the exponent b: from the prior and, where there are several points, from their slope."""
     precision, weighted = EXPONENT_SPREAD**-2, EXPONENT_MEAN * EXPONENT_SPREAD**-2
     if len(points) > 1:
         floor = 0.5 / validation_size if validation_size else 1e-12
@@ -101,5 +105,9 @@ def _improvement(points: Sequence[CurvePoint], compute: float, validation_size: 
             sampling = 0.0 if validation_size is None else 1 / max(validation_size * np.exp(y.min()), 0.5)
             slope_precision = spread / (POINT_NOISE**2 + sampling)
             precision, weighted = precision + slope_precision, weighted + slope_precision * slope
-    exponent = np.clip(random.normal(weighted / precision, precision**-0.5, DRAWS), 0, None)
-    return np.exp(-exponent * np.log(max(compute / _last(points).compute, 1.0)))
+    return np.clip(random.normal(weighted / precision, precision**-0.5, DRAWS), 0, None)
+
+
+def _improvement(exponent: np.ndarray, last: CurvePoint, compute: float) -> np.ndarray:
+    """What is left of an error when compute grows from that of the last point: (compute / last)^-b."""
+    return np.exp(-exponent * np.log(max(compute / last.compute, 1.0)))

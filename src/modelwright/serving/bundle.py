@@ -85,14 +85,15 @@ def load_bundle(path: Path | str) -> Bundle:
     """Read a bundle, from its folder or from the run folder around it.
 
     Raises:
-        InputError: there is none, it is damaged, or it needs a part that is not installed.
+        InputError: there is none, it is damaged or of another format, or it needs a part that is not installed.
     """
     path = Path(path)
     if (path / "model" / "bundle.json").is_file():
         path = path / "model"
-    config = validate(BundleConfig, _read_json(path / "bundle.json"), source=str(path / "bundle.json"))
-    if config.format != FORMAT:
-        raise InputError(f"bundle format {config.format}", where=path, expected=str(FORMAT), remedy="Use the version that wrote it")
+    values = _read_json(path / "bundle.json")
+    if isinstance(found := values.get("format"), int) and found != FORMAT:
+        raise InputError(f"bundle format {found}", where=path, expected=str(FORMAT), remedy="Use the version that wrote it")
+    config = validate(BundleConfig, values, source=str(path / "bundle.json"))
     try:
         weights = safetensors.torch.load_file(path / "model.safetensors")
     except (OSError, SafetensorError) as error:
@@ -116,7 +117,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("holds no bundle", where=path.parent, expected="a run folder, or the model folder in it") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from None
     if not isinstance(values, dict):
         raise _damaged(path, "it holds no object")

@@ -63,5 +63,5 @@ class Regression(Task):
         return RegressionMeter(self.mean, self.scale, replicates=replicates, seed=seed)
 
     def predict(self, output: Tensor) -> Prediction:
-        """The number of each row of `output` (B, 1), in the target's own unit."""
-        return Prediction(output.float().squeeze(1) * self.scale + self.mean)
+        """The number of each row of `output` (B, 1), in the target's own unit, (B,) float64: float32 keeps too few digits of a large mean."""
+        return Prediction(output.double().squeeze(1) * self.scale + self.mean)

@@ -26,9 +26,9 @@ class TrainingConfig(Config):
     """How much may be spent: 90s, 2h, 3 epochs, 500 steps, 10k samples, 1e15 flops."""
     batch_size: int = Field(default=128, ge=1)
     """Examples an update learns from."""
-    optimizer: component(optimizers) = AdamWConfig()  # type: ignore[valid-type]
+    optimizer: component(optimizers, default="adamw") = AdamWConfig()  # type: ignore[valid-type]
     """How gradients become new weights."""
-    schedule: component(schedules) = CosineConfig()  # type: ignore[valid-type]
+    schedule: component(schedules, default="cosine") = CosineConfig()  # type: ignore[valid-type]
     """How the learning rate goes through the run."""
     augmentations: tuple[AugmentationField, ...] = ()  # type: ignore[valid-type]
     """What is done to the training inputs, in order, anew in each epoch."""

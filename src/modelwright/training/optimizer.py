@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from modelwright.core.config import Config
 from modelwright.core.registry import Registry
@@ -51,15 +51,16 @@ class OptimizerConfig(Config):
 
 
 def parameter_groups(named_parameters: NamedParameters, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """The parameters that learn, in a group with weight decay (matrices, filters, embeddings) and one without (biases, norms).
+    """The parameters that learn, in a group with weight decay (matrices, filters, embeddings) and one without (norms, and biases of any shape).
 
     An empty group is left out.
     """
-    parameters = [parameter for _, parameter in named_parameters if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    decaying: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, parameter in named_parameters:
+        if parameter.requires_grad:
+            (decaying if parameter.ndim >= 2 and not name.endswith("bias") else others).append(parameter)
+    groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return [{**group, "lr": learning_rate, "initial_lr": learning_rate} for group in groups if group["params"]]
 
 

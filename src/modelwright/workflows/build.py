@@ -15,6 +15,7 @@ from modelwright.core.run import Run
 from modelwright.core.schema import Schema
 from modelwright.core.units import Budget, format_duration
 from modelwright.data.dataset import Dataset
+from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.models.family import families as known_families
 from modelwright.planning.curve import CurvePoint, Forecast, forecast_error_rate, forecast_loss
 from modelwright.training.machine import prepare_machine
@@ -68,14 +69,21 @@ def build(
         return _resume(Run.open(resume), reporter, started)
     if data is None:
         raise InputError("no data was given", expected="a file, a folder, or a set's name", remedy="Or go on with a build by --resume")
-    spent = DEFAULT_BUDGET if budget is None else Budget.parse(budget)
-    if spent.seconds is None:
-        raise InputError(
-            f"build can't spend a budget of {spent}", expected="a time, like 90s, 5m or 2h", remedy="train takes other budgets"
-        )
-    values: dict[str, Any] = {"name": data_name(str(data)), "data": {"path": str(data)}, "training": {"budget": str(spent)}}
+    values: dict[str, Any] = {
+        "name": data_name(str(data)),
+        "data": {"path": str(data)},
+        "training": {"budget": str(budget or DEFAULT_BUDGET)},
+    }
     apply(values, settings, changes)
-    plan = {"values": values, "families": list(families) if families else None, "output": None if output is None else str(output)}
+    asked = Budget.parse(values["training"]["budget"])
+    if asked.seconds is None:
+        raise InputError(
+            f"build can't spend a budget of {asked}", expected="a time, like 90s, 5m or 2h", remedy="train takes other budgets"
+        )
+    model = values.get("model")
+    named = model.get("family") if isinstance(model, dict) else model
+    wanted = list(families or ([named] if named else []))
+    plan = {"values": values, "families": wanted, "output": None if output is None else str(output)}
     return _build(plan, None, [], reporter, started)
 
 
@@ -83,7 +91,7 @@ def _build(plan: Mapping[str, Any], run: Run | None, done: list[Trial], reporter
     """Read, compare, and hand the winner over.
 
     Args:
-        plan: `values` of the recipes, `families`, `output`.
+        plan: `values` of the recipes, `families`, `output`, and for a resumed build the comparison's `seconds` and the data's `digest`.
         run: the interrupted run, if this goes on with one.
         done: its trials.
         reporter: whom to tell.
@@ -91,16 +99,22 @@ def _build(plan: Mapping[str, Any], run: Run | None, done: list[Trial], reporter
     """
     first = _recipe(plan["values"], _wanted(plan, None)[0])
     dataset = read(first, reporter)
+    digest = dataset.digest()
+    if plan.get("digest", digest) != digest:
+        raise InputError(
+            "the data changed since the build began", where=first.data.path, remedy="Bring the data back, or start a new build"
+        )
+    plan = {**plan, "digest": digest}
     if "validation" not in dataset.splits:
         raise InputError("build needs a validation split to compare on", remedy="Leave data.validation above 0")
     names = _wanted(plan, dataset.schema)
     if not names:
         raise InputError(f"no family is known to suit a {dataset.schema.kind}", remedy="Name some with --family")
     candidates = {name: probe(Job.make(_fitted(plan["values"], name, dataset), dataset)) for name in names}
-    seconds = _comparison_seconds(next(iter(candidates.values())), started)
-    if run is None:
-        run = Run.create(first.name, None if plan["output"] is None else Path(plan["output"]))
-    with run.kept_if_started():
+    seconds = plan.get("seconds") or _comparison_seconds(next(iter(candidates.values())), started)
+    new = run is None
+    run = run or Run.create(first.name, None if plan["output"] is None else Path(plan["output"]))
+    with run.interruptible("build", new=new):
         return _compare_and_train(run, plan, candidates, seconds, done, reporter, started)
 
 
@@ -141,7 +155,8 @@ def _fitted(values: Mapping[str, Any], family: str, dataset: Dataset) -> Recipe:
     if "optimizer" not in given:
         changes["optimizer"] = {"name": "adamw", "learning_rate": known_families[family].learning_rate, "weight_decay": 0.05}
     if "augmentations" not in given and dataset.schema.kind == "image":
-        changes["augmentations"] = ({"name": "shift", "pixels": max(1, round(min(dataset.schema.image.shape[1:]) / 14))},)
+        pixels = max(1, round(min(dataset.schema.image.shape[1:]) / 14))
+        changes["augmentations"] = ({"name": "shift", "pixels": pixels}, {"name": "rotate", "degrees": 10, "scale": 0.1})
     return recipe.replace(training=recipe.training.replace(**changes))
 
 
@@ -174,7 +189,11 @@ def _compare(
     """The comparison, saved after each trial, so that an interrupted one can go on."""
 
     def keep(trials: list[Trial]) -> None:
-        state = {"plan": dict(plan), "spent": time.monotonic() - started, "trials": [trial.model_dump() for trial in trials]}
+        state = {
+            "plan": {**plan, "seconds": seconds},
+            "spent": time.monotonic() - started,
+            "trials": [trial.model_dump() for trial in trials],
+        }
         run.write_json(run.comparison, state)
 
     keep(done)
@@ -189,15 +208,20 @@ def _compare(
 
 
 def _forecast(comparison: Comparison, name: str, job: Job, started: float) -> Forecast | None:
-    """What the winner will reach on the test split, from its learning curve; None without a test split."""
+    """What the winner will reach on the test split, from the trials of its family, its other size included; None without a test split.
+
+    All of them, because the winner is the one that was luckiest on the validation split: alone, its score promises too much.
+    """
     splits = job.dataset.splits
     if "test" not in splits:
         return None
-    trials = comparison.curve(name)
+    family = name.split()[0]
+    trials = [trial for candidate in comparison.candidates if candidate.split()[0] == family for trial in comparison.curve(candidate)]
+    trials.sort(key=lambda trial: trial.seconds)
     budget = job.training.budget.amount
     left = (1 - BASELINE_SHARE) * budget - (time.monotonic() - started)
     validation, test = len(splits["validation"]), len(splits["test"])
-    if job.task.primary == "accuracy":
+    if job.task.primary in PROPORTIONS:
         points = [CurvePoint(trial.seconds, 1 - trial.value) for trial in trials]
         error = forecast_error_rate(points, left, validation, test, job.recipe.seed)
         return Forecast(1 - error.value, 1 - error.high, 1 - error.low)
@@ -213,6 +237,7 @@ def _resume(run: Run, reporter: Reporter, started: float) -> Outcome:
     try:
         state = json.loads(run.comparison.read_text(encoding="utf-8"))
         trials = [Trial.model_validate(trial) for trial in state["trials"]]
-    except (ValueError, KeyError) as error:
+        spent, plan = float(state["spent"]), dict(state["plan"])
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"is damaged ({error})", where=run.comparison, remedy="Remove the folder and start again") from None
-    return _build(state["plan"], run, trials, reporter, started - state["spent"])
+    return _build(plan, run, trials, reporter, started - spent)

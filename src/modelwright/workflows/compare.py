@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from rich.live import Live
 from rich.table import Table
 
-from modelwright.core.errors import InputError
+from modelwright.core.errors import DivergedError, InputError
 from modelwright.core.units import format_count, format_duration
 from modelwright.evaluation.evaluate import evaluate
 from modelwright.evaluation.summary import label
+from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.planning.halving import plan_rounds, rank
 from modelwright.workflows.job import Job, Probe, probe
 from modelwright.workflows.reporter import Reporter
@@ -114,7 +115,11 @@ class Comparison:
             return None
         job = timed.job.replace(evaluations=1, early_stopping=None, restore_best=False, compile=False)
         network = job.network()
-        result = job.trainer(network, seconds=seconds).fit()
+        try:
+            result = job.trainer(network, seconds=seconds).fit()
+        except DivergedError:
+            self._reporter.say("dropped", f"{name} diverged")
+            return None
         measured = evaluate(network, job.task, job.dataset.splits["validation"], replicates=REPLICATES).estimates
         estimate = measured[job.task.primary]
         sign = 1 if job.task.higher_is_better else -1
@@ -158,4 +163,4 @@ class Comparison:
     def _cell(self, trial: Trial | None) -> str:
         if trial is None:
             return ""
-        return f"{trial.value:.2%}" if next(iter(self.candidates.values())).job.task.primary == "accuracy" else f"{trial.value:.4g}"
+        return f"{trial.value:.2%}" if next(iter(self.candidates.values())).job.task.primary in PROPORTIONS else f"{trial.value:.4g}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from rich.markup import escape
 from rich.table import Table
 
 from modelwright.core.config import validate
@@ -73,7 +74,7 @@ def _show(description: Description, reporter: Reporter) -> None:
     table = Table("role", "name", "what it is", box=None, header_style="bold", padding=(0, 2, 0, 0))
     rows = list(dataset.schema.rows())
     for role, name, what in [*rows[: MOST_ROWS - 1], *rows[-1:]] if len(rows) > MOST_ROWS else rows:
-        table.add_row(role, name, what)
+        table.add_row(role, escape(name), what)
     reporter.show(table)
     if len(rows) > MOST_ROWS:
         reporter.say("", f"and {len(rows) - MOST_ROWS} more input columns")
@@ -82,7 +83,7 @@ def _show(description: Description, reporter: Reporter) -> None:
         splits = list(dataset.splits)
         classes = Table("class", *splits, box=None, header_style="bold", padding=(0, 2, 0, 0))
         for name, row in list(counts.items())[:MOST_ROWS]:
-            classes.add_row(name, *(f"{row[split]:,}" for split in splits))
+            classes.add_row(escape(name), *(f"{row[split]:,}" for split in splits))
         reporter.show(classes)
     _show_report(dataset, reporter)
 

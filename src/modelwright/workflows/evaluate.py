@@ -12,6 +12,7 @@ from modelwright.core.config import validate
 from modelwright.core.errors import InputError, unknown_name
 from modelwright.core.run import Run
 from modelwright.data.config import DataConfig
+from modelwright.data.examples import Reject
 from modelwright.data.prediction import labeled, read_examples
 from modelwright.data.split import Split
 from modelwright.evaluation.evaluate import Measured
@@ -23,6 +24,8 @@ from modelwright.workflows.judge import REPLICATES
 from modelwright.workflows.recipe import apply
 from modelwright.workflows.reporter import Reporter
 
+MOST_REJECTS = 20
+"""Examples set aside that are shown; the rest are counted."""
 SPLITS = ("train", "validation", "test", "all")
 
 
@@ -33,10 +36,13 @@ class Judgement:
     run: Path
     data: str | None
     evaluation: Evaluation
+    rejected: tuple[Reject, ...] = ()
+    """Examples of `data` that could not be judged, with the reason."""
 
     def to_json(self) -> dict[str, Any]:
-        """`run`, `data`, and what `evaluation.json` holds."""
-        return {"run": str(self.run), "data": self.data, **self.evaluation.to_json()}
+        """`run`, `data`, `rejected`, and what `evaluation.json` holds."""
+        rejected = [{"origin": reject.origin, "reason": reject.reason} for reject in self.rejected]
+        return {"run": str(self.run), "data": self.data, "rejected": rejected, **self.evaluation.to_json()}
 
 
 def evaluate(
@@ -61,10 +67,7 @@ def evaluate(
     """
     reporter = reporter or Reporter()
     path = Path(run)
-    if data is None:
-        judgement = Judgement(path, None, _stored(Run.open(path)))
-    else:
-        judgement = Judgement(path, data, _measured(path, data, split, changes or {}, reporter))
+    judgement = Judgement(path, None, _stored(Run.open(path))) if data is None else _measured(path, data, split, changes or {}, reporter)
     show_evaluation(judgement.evaluation, reporter)
     return judgement
 
@@ -80,7 +83,7 @@ def _stored(run: Run) -> Evaluation:
         raise InputError(f"is damaged ({error})", where=run.evaluation) from None
 
 
-def _measured(path: Path, data: str, split: str, changes: Mapping[str, Any], reporter: Reporter) -> Evaluation:
+def _measured(path: Path, data: str, split: str, changes: Mapping[str, Any], reporter: Reporter) -> Judgement:
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     bundle = load_bundle(path)
@@ -95,7 +98,11 @@ def _measured(path: Path, data: str, split: str, changes: Mapping[str, Any], rep
                 f"has no split {split!r}", where=data, expected=f"one of {', '.join(sorted(set(examples.split.tolist())))}, all"
             )
         examples, name = examples.take(examples.split == split), split
-    for note in [*examples.notes, *(f"{reject.origin}: {reject.reason}" for reject in examples.rejects[:20])]:
+    for note in examples.notes:
         reporter.say("note", note)
+    for reject in examples.rejects[:MOST_REJECTS]:
+        reporter.say("set aside", f"{reject.origin}: {reject.reason}")
+    if len(examples.rejects) > MOST_REJECTS:
+        reporter.say("", f"and {len(examples.rejects) - MOST_REJECTS:,} more; --json has them all")
     measured: Measured = measure(bundle.network, bundle.task, Split.of(schema, examples), replicates=REPLICATES)
-    return Evaluation.of(bundle.task, {name: measured})
+    return Judgement(path, data, Evaluation.of(bundle.task, {name: measured}), examples.rejects)

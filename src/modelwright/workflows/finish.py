@@ -11,7 +11,7 @@ from modelwright.core.run import Run
 from modelwright.core.units import format_bytes
 from modelwright.evaluation.summary import Evaluation, label
 from modelwright.evaluation.tables import tables
-from modelwright.metrics.estimate import show
+from modelwright.metrics.estimate import PROPORTIONS, show
 from modelwright.serving.bundle import BundleConfig, save_bundle
 from modelwright.workflows.job import Job
 from modelwright.workflows.reporter import Reporter
@@ -71,7 +71,7 @@ def prove(run: Run, evaluation: Evaluation, reporter: Reporter) -> None:
     gap = evaluation.gap.get("train-test")
     parts = [f"{evaluation.judged} {label(evaluation.primary)} {show(evaluation.primary, evaluation.score)}{verdict}"]
     if gap is not None:
-        percent = evaluation.primary == "accuracy"
+        percent = evaluation.primary in PROPORTIONS
         parts.append(f"gap to train {100 * gap:.1f}" if percent else f"gap to train {gap:.3g}")
     calibration = evaluation.splits[evaluation.judged].get("calibration_error")
     if calibration is not None:

@@ -23,6 +23,7 @@ from modelwright.tasks.task import Task, choose_task
 from modelwright.training.config import TrainingConfig
 from modelwright.training.hook import Hook
 from modelwright.training.resolution import build_rule, resolve
+from modelwright.training.steps import plan_steps
 from modelwright.training.trainer import Trainer
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.reporter import Reporter
@@ -85,7 +86,7 @@ class Job:
         job = cls(recipe.replace(task=task, stem=stem), dataset, task.build(dataset.schema))
         for augmentation in recipe.training.augmentations:
             augmentation.check(dataset.schema)
-        _ = job.count
+        _ = job.planned_steps
         return job
 
     def replace(self, **training: object) -> Job:
@@ -113,6 +114,20 @@ class Job:
         network = meta_network(self.dataset.schema, recipe.model, self.task.outputs, stem=recipe.stem, head=recipe.head)
         examples = self.dataset.train.gather(torch.zeros(2, dtype=torch.int64))
         return count(network, {name: tensor.to("meta") for name, tensor in examples.inputs.items()})
+
+    @property
+    def planned_steps(self) -> int | None:
+        """Steps that the budget buys; None for a budget of seconds.
+
+        Raises:
+            InputError: the budget's unit means nothing here.
+        """
+        return plan_steps(
+            self.training.budget,
+            samples_per_epoch=len(self.dataset.train),
+            steps_per_epoch=self.loader.steps_per_epoch,
+            flops_per_sample=self.count.training_flops,
+        )
 
     @cached_property
     def loader(self) -> Loader:
@@ -184,18 +199,10 @@ class Probe:
 
     def training_seconds(self) -> float:
         """How long the recipe's training takes; for a budget in seconds, that budget."""
-        budget = self.job.training.budget
-        batch, epoch = self.job.training.batch_size, len(self.job.dataset.train)
-        samples = {
-            "epochs": budget.amount * epoch,
-            "steps": budget.amount * batch,
-            "samples": budget.amount,
-            "flops": budget.amount / max(self.job.count.training_flops, 1),
-        }
-        if budget.unit == "seconds":
-            return budget.amount
-        training = samples[budget.unit] / self.samples_per_second
-        return training * (1 + self.job.training.evaluation_share / 2)
+        steps = self.job.planned_steps
+        if steps is None:
+            return self.job.training.budget.amount
+        return steps * self.step_seconds * (1 + self.job.training.evaluation_share / 2)
 
 
 def probe(job: Job) -> Probe:
@@ -207,9 +214,11 @@ def probe(job: Job) -> Probe:
     rule = build_rule(resolved.training, copy.deepcopy(network), job.task, job.recipe.seed)
     seconds: list[float] = []
     deadline = time.perf_counter() + PROBE_SECONDS
-    while len(seconds) < 3 or (len(seconds) < PROBE_STEPS and time.perf_counter() < deadline):
+    while not seconds or (len(seconds) < PROBE_STEPS and time.perf_counter() < deadline):
         began = time.perf_counter()
         step = len(seconds)
         rule.step(resolved.loader.batch(step), step, 0.0, 0.0)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
-    return Probe(resolved, median(seconds[1:]))
+    return Probe(resolved, median(seconds[1:] or seconds))

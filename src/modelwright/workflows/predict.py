@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from modelwright.core.errors import InputError
@@ -108,9 +109,9 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 def _show(rows: list[dict[str, Any]], reporter: Reporter) -> None:
     flat = [_flat(row) for row in rows[:MOST_ROWS]]
-    table = Table(*flat[0], box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(*map(escape, flat[0]), box=None, header_style="bold", padding=(0, 2, 0, 0))
     for row in flat:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else escape(str(value)) for value in row.values()))
     reporter.show(table)
     if len(rows) > MOST_ROWS:
         reporter.say("", f"and {len(rows) - MOST_ROWS:,} more; --output FILE or --json has them all")

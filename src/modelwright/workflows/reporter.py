@@ -9,24 +9,26 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from modelwright.core.disk import disk_errors
+
 
 class Reporter:
     """Prints to a console and, once a run folder is known, into its `log.txt`.
 
     Args:
         console: where a person looks; None prints nothing.
-        quiet: print nothing but keep the log.
+        quiet: print results only, neither stages nor progress.
     """
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
-        self.console = None if quiet else console
+        self.console, self._quiet = console, quiet
         self._log: Path | None = None
         self._waiting = ""
 
     @property
     def visible(self) -> bool:
         """Whether anybody looks, so that progress bars make sense."""
-        return self.console is not None
+        return self.console is not None and not self._quiet
 
     def attach(self, log: Path) -> None:
         """Write all lines into `log` too, those said before included."""
@@ -39,11 +41,14 @@ class Reporter:
         line.add_column(width=9, no_wrap=True, style="bold cyan")
         line.add_column()
         line.add_row(stage, Text(message))
-        self.show(line)
+        self._draw(line, self.visible)
 
     def show(self, content: RenderableType) -> None:
-        """Anything that rich can draw."""
-        if self.console:
+        """A result: anything that rich can draw; text is taken as it is."""
+        self._draw(Text(content) if isinstance(content, str) else content, self.console is not None)
+
+    def _draw(self, content: RenderableType, visible: bool) -> None:
+        if self.console and visible:
             self.console.print(content, highlight=False)
         plain = Console(file=io.StringIO(), width=100, color_system=None)
         plain.print(content, highlight=False)
@@ -57,6 +62,6 @@ class Reporter:
     def _write(self, text: str) -> None:
         self._waiting += text
         if self._log and self._waiting:
-            with self._log.open("a", encoding="utf-8") as file:
+            with disk_errors(self._log), self._log.open("a", encoding="utf-8") as file:
                 file.write(self._waiting)
             self._waiting = ""

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from modelwright.core.config import validate
-from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.core.errors import InputError, RunInterrupted, closest
 from modelwright.core.run import Run, write_atomic
 from modelwright.core.units import Budget, format_count, format_duration
 from modelwright.data.report import write_quarantine
 from modelwright.evaluation.summary import Evaluation, label
+from modelwright.metrics.estimate import PROPORTIONS, Estimate, show
 from modelwright.models.network import Network
 from modelwright.planning.curve import Forecast
 from modelwright.training.hook import Hook
@@ -66,7 +67,9 @@ def train(
     reporter = reporter or Reporter()
     prepare_machine()
     if resume is not None:
-        return _resume(Run.open(resume), reporter, started)
+        run = Run.open(resume)
+        with run.interruptible("train", new=False):
+            return _resume(run, reporter, started)
     if recipe is None:
         raise InputError(
             "no recipe was given", expected="a recipe file, a ready recipe's name, or data", remedy="Or go on with a run by --resume"
@@ -75,7 +78,7 @@ def train(
     dataset = read(chosen, reporter)
     timed = probe(Job.make(chosen, dataset))
     run = Run.create(chosen.name, None if output is None else Path(output))
-    with run.kept_if_started():
+    with run.interruptible("train"):
         return run_job(run, timed, reporter, started)
 
 
@@ -85,9 +88,12 @@ def _recipe(name: str | Path, settings: Iterable[str], changes: Mapping[str, Any
         return load_recipe(name, settings, changes)
     values: dict[str, Any] = {"data": {"path": str(name)}}
     apply(values, settings, changes)
-    if "model" not in values:
-        raise InputError(f"{name!r} is no recipe, and as data it needs a family", remedy="Give --family, or let build choose one")
-    family = values["model"]["family"] if isinstance(values["model"], dict) else values["model"]
+    model = values.get("model", {})
+    family = model.get("family") if isinstance(model, dict) else model
+    if family is None:
+        near = closest(str(name), ready_recipes())
+        meant = f"Did you mean the recipe {near}?" if near else "Give --family, or let build choose one"
+        raise InputError(f"{name!r} is no recipe, and as data it needs a family", remedy=meant)
     values.setdefault("name", f"{data_name(str(name))}-{family}")
     return validate(Recipe, values)
 
@@ -171,14 +177,8 @@ def _forecast(run: Run, timed: Probe, seconds: float | None, score: Forecast | N
     parts = [f"{job.family} {format_count(job.count.total_parameters)} parameters"]
     if score is not None:
         metric = job.task.primary
-        ledger.forecast(
-            f"test {metric}", "1" if metric == "accuracy" else job.dataset.schema.target.name, score.value, score.low, score.high
-        )
-        shown = (
-            f"{score.value:.2%} ({score.low:.2%}-{score.high:.2%})"
-            if metric == "accuracy"
-            else f"{score.value:.4g} ({score.low:.4g}-{score.high:.4g})"
-        )
+        ledger.forecast(f"test {metric}", _unit(job), score.value, score.low, score.high)
+        shown = show(metric, Estimate(score.value, score.low, score.high))
         parts.append(f"test {label(metric)} {shown}")
     parts += [f"{format_duration(expected)} of training", f"{format_count(timed.samples_per_second)} examples/s", job.training.precision]
     reporter.say("forecast", " · ".join(parts))
@@ -186,9 +186,9 @@ def _forecast(run: Run, timed: Probe, seconds: float | None, score: Forecast | N
 
 def _hooks(run: Run, job: Job, reporter: Reporter) -> list[Hook]:
     """What watches the run."""
-    hooks: list[Hook] = [MetricsLog(run.metrics), TensorBoard(run.tensorboard)]
+    hooks: list[Hook] = [MetricsLog(run.metrics), TensorBoard(run.tensorboard, notice=lambda line: reporter.say("note", line))]
     if reporter.visible:
-        hooks.append(ProgressBar(" train    ", percent=job.task.primary == "accuracy"))
+        hooks.append(ProgressBar(" train    ", percent=job.task.primary in PROPORTIONS))
     return hooks
 
 
@@ -223,11 +223,9 @@ def _finish(
     _measure_scores(run, job, evaluation)
     prove(run, evaluation, reporter)
     say_shipped(run, size, reporter)
-    reporter.say("", evaluation.first_line())
+    reporter.show(f" {evaluation.first_line()}")
     seconds = time.monotonic() - started
-    budget = job.training.budget.seconds
-    if budget is not None:
-        ledger.measure("total time", "s", seconds)
+    ledger.measure("total time", "s", seconds)
     more = {
         "family": job.family,
         "steps": result.steps,
@@ -239,8 +237,12 @@ def _finish(
 
 
 def _measure_scores(run: Run, job: Job, evaluation: Evaluation) -> None:
-    unit = "1" if job.task.primary == "accuracy" else job.dataset.schema.target.name
-    run.ledger.measure(f"{evaluation.judged} {evaluation.primary}", unit, evaluation.score.value)
+    run.ledger.measure(f"{evaluation.judged} {evaluation.primary}", _unit(job), evaluation.score.value)
+
+
+def _unit(job: Job) -> str:
+    """The unit of the primary metric: that of the target, or 1 for a share of examples."""
+    return "1" if job.task.primary in PROPORTIONS else job.dataset.schema.target.name
 
 
 def _resume(run: Run, reporter: Reporter, started: float) -> Outcome:

@@ -47,6 +47,10 @@ def _images_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if _is_image(path))
 
 
+def _holds_classes(folder: Path) -> bool:
+    return any(_is_image(path) for child in _folders(folder) for path in child.rglob("*"))
+
+
 @sources.register("images")
 class ImageFolder:
     """Reads image files through Pillow."""
@@ -59,7 +63,7 @@ class ImageFolder:
         path = Path(argument)
         if not path.is_dir():
             return float(_is_image(path))
-        if any(_is_image(file) for child in _folders(path) for file in child.rglob("*")):
+        if _holds_classes(path):
             return 0.8
         return 0.5 if any(_is_image(child) for child in path.iterdir()) else 0.0
 
@@ -102,7 +106,9 @@ def find_images(folder: Path) -> tuple[list[Found], list[str]]:
     """The image files below `folder`, with the class and the split that their folders are named after; and notes on what is left out."""
     children = _folders(folder)
     splits = {child: SPLIT_WORDS[child.name.lower()] for child in children if child.name.lower() in SPLIT_WORDS}
-    if "train" not in splits.values():
+    training = [child for child, split in splits.items() if split == "train"]
+    # Beside other classes, a folder of images called train is a class as well.
+    if not training or (len(splits) < len(children) and not any(_holds_classes(child) for child in training)):
         splits = {}
     found: list[Found] = []
     for base, split in splits.items() if splits else [(folder, None)]:

@@ -46,7 +46,7 @@ class Npz:
         """Read all arrays.
 
         Raises:
-            InputError: the archive is damaged, holds objects, or its arrays don't fit together.
+            InputError: the archive is damaged, holds objects, its arrays don't fit together, or a split has targets or inputs only.
         """
         arrays = load_arrays(Path(argument))
         name = Path(argument).name
@@ -55,6 +55,14 @@ class Npz:
         targets = {role[1]: key for key, role in roles.items() if role and role[0] == "target"}
         if not inputs or (len(arrays) > len(inputs) + len(targets)):
             return self._columns(arrays, name)
+        alone = [inputs.get(split, targets.get(split)) for split in {**inputs, **targets} if (split in inputs) != (split in targets)]
+        if targets and alone:
+            raise InputError(
+                f"the array {alone[0]} has no counterpart",
+                where=argument,
+                expected="inputs and targets for each split, like x_test and y_test",
+                remedy="Add the other one, or leave this one out",
+            )
         parts = [self._part(arrays, key, targets.get(split), split, name) for split, key in inputs.items()]
         shapes = {part.columns["image"].shape[1:] if "image" in part.columns else tuple(part.columns) for part in parts}
         if len(shapes) > 1:

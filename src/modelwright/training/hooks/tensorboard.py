@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from modelwright.core.disk import disk_errors
 from modelwright.training.hook import Hook, StepInfo
 
 
@@ -31,10 +32,11 @@ class TensorBoard(Hook):
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError:
             if self._notice is not None:
-                self._notice("No TensorBoard files: install them with pip install 'modelwright[tensorboard]'.")
+                self._notice("No TensorBoard files: install them with pip install 'modelwright[board]'.")
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._writer = EventFileWriter(str(self._folder))
+        with disk_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._writer = EventFileWriter(str(self._folder))
         if info.step:
             log = SessionLog(status=SessionLog.START)
             self._writer.add_event(Event(wall_time=time.time(), step=info.step + 1, session_log=log))
