@@ -57,7 +57,7 @@ class DataOptions:
     header: Annotated[bool | None, Parameter(negative="--no-header")] = None
     """Whether the first line of a table names the columns; inferred if not said."""
     delimiter: str | None = None
-    """What separates columns; inferred if not said."""
+    """What separates columns, `tab` for a tab; inferred if not said."""
     encoding: str | None = None
     """The text encoding of a table; UTF-8 if not said."""
 

@@ -66,7 +66,7 @@ class Run:
 
     @property
     def state(self) -> Path:
-        """What a resumed run must know: the verb, the data's digest, what was decided."""
+        """What a resumed run must know: the data's digest, what was decided before training."""
         return self.path / "run.json"
 
     @property

@@ -24,7 +24,7 @@ class Prediction:
     """What a network says about B examples.
 
     Attributes:
-        value: (B,) int64 class indices, or (B,) float32 numbers in the target's own unit.
+        value: (B,) int64 class indices, or (B,) float64 numbers in the target's own unit.
         probabilities: (B, C) float32, rows summing to one; None for numbers.
         classes: names of the C classes; empty for numbers.
     """

@@ -84,7 +84,8 @@ class SupervisedRule:
         seed: dropout draws from a generator keyed by (seed, step).
         precision: `bfloat16` runs the forward pass under autocast.
         clip_norm: longest gradient; None clips nothing.
-        accumulation: into how many slices a batch is cut to save memory; the gradient stays that of the whole batch.
+        accumulation: into how many slices a batch is cut to save memory; the gradient stays that of the whole batch, unless the network
+            normalizes over the batch.
         ema: half-life of the weight average, as a share of the run; None averages nothing.
         forward: a faster form of the network, compiled for example; the network itself if None.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -24,12 +23,8 @@ MOST_JUDGED = 10_000
 """Examples of the training split that the gap is measured on, at most."""
 
 
-@dataclass(frozen=True)
-class Baselines:
-    """Fitted baselines, by name, and how long fitting took."""
-
-    predictors: dict[str, PredictFunction]
-    seconds: float
+Baselines = dict[str, PredictFunction]
+"""Fitted baselines, by name."""
 
 
 def fit_baselines(job: Job, seconds: float) -> Baselines:
@@ -38,12 +33,11 @@ def fit_baselines(job: Job, seconds: float) -> Baselines:
     Args:
         seconds: for all of them together.
     """
-    began = time.monotonic()
     splits = job.dataset.splits
     chosen = suitable_baselines(job.dataset.schema) if job.recipe.baselines else []
     linear = bool(job.recipe.baselines) and job.family != "linear"
     share = seconds / max(1, len(chosen) + linear)
-    predictors = {
+    predictors: Baselines = {
         baseline.name: baseline.fit(
             job.dataset.schema, job.task, splits["train"], splits.get("validation", splits["train"]), seconds=share, seed=job.recipe.seed
         )
@@ -52,7 +46,7 @@ def fit_baselines(job: Job, seconds: float) -> Baselines:
     if linear:
         with suppress(DivergedError):
             predictors["linear"] = _linear(job, share)
-    return Baselines(predictors, time.monotonic() - began)
+    return predictors
 
 
 def _linear(job: Job, seconds: float) -> PredictFunction:
@@ -83,12 +77,12 @@ def judge(job: Job, network: nn.Module, baselines: Baselines) -> Evaluation:
     seed = job.recipe.seed
     measured = {name: evaluate(network, job.task, split, replicates=REPLICATES, seed=seed) for name, split in splits.items()}
     judged = splits["test"] if "test" in splits else list(splits.values())[-1]
-    beside = {name: measure(predict, job.task, judged, replicates=REPLICATES, seed=seed) for name, predict in baselines.predictors.items()}
+    beside = {name: measure(predict, job.task, judged, replicates=REPLICATES, seed=seed) for name, predict in baselines.items()}
     first = Evaluation.of(job.task, measured, beside)
     best = first.best_baseline
     if best is None:
         return first
-    comparison = compare(as_function(network), baselines.predictors[best], job.task, judged, seed=seed)
+    comparison = compare(as_function(network), baselines[best], job.task, judged, seed=seed)
     return Evaluation.of(job.task, measured, beside, {best: comparison})
 
 

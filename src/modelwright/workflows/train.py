@@ -109,7 +109,6 @@ def run_job(
     reporter: Reporter,
     started: float,
     *,
-    baselines: Baselines | None = None,
     score: Forecast | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Outcome:
@@ -120,7 +119,6 @@ def run_job(
         timed: the job, resolved.
         reporter: whom to tell.
         started: `time.monotonic()` from which a budget of seconds counts.
-        baselines: fitted ones; None fits them here.
         score: forecast of the primary metric on the test split, if there is one.
         details: more for the outcome and the run's state.
     """
@@ -131,7 +129,7 @@ def run_job(
         write_quarantine(job.dataset.report, run.quarantine)
     budget = job.training.budget
     allowed = BASELINE_SECONDS if budget.seconds is None else BASELINE_SHARE * budget.seconds
-    baselines = baselines or fit_baselines(job, allowed)
+    baselines = fit_baselines(job, allowed)
     network = job.network()
     seconds = _training_seconds(job, network, started)
     state = {
