@@ -56,6 +56,7 @@ def test_an_interrupted_comparison_goes_on(table, tmp_path, monkeypatch):
         ({"families": ["cnnn"]}, "Did you mean cnn"),
         ({"settings": ["data.validation=0"]}, "validation"),
         ({"settings": ["training.batchsize=3"]}, "unknown key"),
+        ({"settings": ["training.budget=1000 steps"]}, "can't spend"),
     ],
 )
 def test_wrong_input_leaves_nothing(table, tmp_path, arguments, expected):
@@ -67,3 +68,18 @@ def test_wrong_input_leaves_nothing(table, tmp_path, arguments, expected):
 @pytest.mark.parametrize(("examples", "expected"), [(10, 16), (1437, 64), (60_000, 128)])
 def test_batch_size_suits_the_data(examples, expected):
     assert batch_size(examples) == expected
+
+
+def test_a_diverging_candidate_is_dropped(table, tmp_path):
+    settings = ["training.clip_norm=null", "training.optimizer={name: sgd, learning_rate: 1e30}"]
+    with pytest.raises(InputError, match="no family could be trained"):
+        build(str(table), budget="15s", families=["mlp", "linear"], output=tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_are_forecast_and_proven_too(tmp_path):
+    outcome = build("diabetes", budget="22s", families=["mlp"], output=tmp_path / "run")
+    entry = Run.open(tmp_path / "run").ledger.entries()["test rmse"]
+    assert entry.low < entry.forecast < entry.high
+    assert entry.measured == outcome.evaluation.score.value
+    assert entry.unit == "target"

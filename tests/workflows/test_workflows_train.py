@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -149,6 +150,8 @@ WRONG = {
     "unknown type": (["--type", "color=colour"], "data.types.color"),
     "augmentation of images on a table": (["--set", "training.augmentations=[{name: flip}]"], "flip"),
     "budget that is too small": (["--budget", "0.01s"], "before training"),
+    "budget in tokens": (["--budget", "1M tokens"], "tokens"),
+    "delimiter of two characters": (["--delimiter", ";;"], "delimiter"),
 }
 
 
@@ -224,3 +227,31 @@ def test_a_command_stopped_while_judging_goes_on(command, table, tmp_path, monke
     monkeypatch.setattr(train_module, "judge", judge)
     assert command("train", "--resume", tmp_path / "run")[0] == 0
     assert (tmp_path / "run" / "evaluation.json").is_file()
+
+
+def test_settings_of_a_model_without_a_family_are_refused(command, table, tmp_path):
+    code, _, err = command("train", table, "--set", "model.width=64", "--output", tmp_path / "run")
+    assert code == 2
+    assert "needs a family" in err
+
+
+def test_an_optimizer_setting_without_a_name_is_the_default_one_s(table, tmp_path):
+    settings = ["model=linear", "training.budget=5 steps", "training.optimizer.learning_rate=0.5"]
+    outcome = train(str(table), output=tmp_path / "run", settings=settings)
+    optimizer = yaml.safe_load((outcome.run.path / "recipe.yaml").read_text())["training"]["optimizer"]
+    assert (optimizer["name"], optimizer["learning_rate"]) == ("adamw", 0.5)
+
+
+def test_a_full_disk_is_told_wherever_it_is_met(command, table, tmp_path, monkeypatch):
+    opened = Path.open
+
+    def full(self, mode="r", *arguments, **options):
+        if "a" in mode and self.name == "log.txt":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(self, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    code, _, err = command("train", table, "--family", "mlp", "--budget", "5 steps", "--output", tmp_path / "run")
+    assert code == 2
+    assert "disk is full" in err
+    assert not (tmp_path / "run").exists()

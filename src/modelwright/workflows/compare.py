@@ -72,7 +72,7 @@ class Comparison:
             The name of the best candidate.
 
         Raises:
-            InputError: no candidate can be trained in the time.
+            InputError: no candidate can be trained in the time, or all diverge.
         """
         console = self._reporter.console
         live = Live(self.table(), console=console, auto_refresh=False, transient=True) if console and console.is_terminal else None
@@ -82,7 +82,10 @@ class Comparison:
             for entry in plan_rounds(len(names), (1 - SIZE_SHARE) * self._seconds):
                 trials = [trial for name in names[: entry.entrants] if (trial := self._trial(name, entry.seconds))]
                 if not trials:
-                    raise InputError("the budget is too small to try a single family", remedy="Give a larger --budget")
+                    raise InputError(
+                        "no family could be trained in its share of the budget",
+                        remedy="Give a larger --budget, or if they diverged a lower training.optimizer.learning_rate",
+                    )
                 names = [trial.candidate for trial in rank(trials)]
                 last = entry.seconds
             best = self._larger(names[0], last)
