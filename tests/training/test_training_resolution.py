@@ -141,8 +141,8 @@ def test_layout_is_taken_without_a_change_of_values(workshop):
 
 def test_preparing_the_machine_twice_is_harmless(tmp_path):
     threads = torch.get_num_threads()
-    machine.prepare_machine()
     machine.prepare_machine.cache_clear()
+    machine.prepare_machine()
     machine.prepare_machine()
     try:
         assert torch.get_num_threads() <= threads
