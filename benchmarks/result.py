@@ -37,13 +37,15 @@ class Column:
     """A column of the table: its title, the key of the raw runs that it shows, and how many decimals.
 
     A key whose value is a list (the seconds of every epoch) stands for the median of that list. `less_is_better` decides which way the ratio to
-    the reference goes.
+    the reference goes. A score varies with the seed and is shown as mean and standard deviation; a time varies with the machine's other work, which
+    only ever adds, and is shown as median.
     """
 
     title: str
     key: str
     decimals: int = 2
     less_is_better: bool = True
+    is_score: bool = False
 
 
 @dataclass
@@ -104,7 +106,7 @@ class Result:
             row = [contender, str(sum(run["contender"] == contender for run in self.runs))]
             for column in columns:
                 values = self._values(contender, column)
-                row.append(summary(values, column.decimals))
+                row.append((spread if column.is_score else summary)(values, column.decimals))
                 if reference:
                     row.append(_ratio(values, self._values(reference, column), column))
             rows.append(row)
@@ -112,7 +114,7 @@ class Result:
         parts = [
             f"# {self.question}",
             "\n".join(f"| {' | '.join(row)} |" for row in rows),
-            f"Median over the runs, and lowest to highest. Every number comes from the runs in `{stem}.json`"
+            f"Scores: mean ± standard deviation over the runs (lowest to highest); the rest: median (lowest to highest). Every number comes from the runs in `{stem}.json`"
             f" ({', '.join(f'{column.title}: `{column.key}`' for column in columns)}).",
             remarks,
             "## Machine",
@@ -134,6 +136,14 @@ def summary(values: list[float], decimals: int) -> str:
         return "-"
     middle = f"{statistics.median(values):.{decimals}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{decimals}f} to {max(values):.{decimals}f})"
+
+
+def spread(values: list[float], decimals: int) -> str:
+    """`mean ± standard deviation (lowest to highest)`, the deviation that of a sample (n - 1); as `summary` if there are fewer than two."""
+    if len(values) < 2:
+        return summary(values, decimals)
+    figures = (statistics.mean(values), statistics.stdev(values), min(values), max(values))
+    return "{} ± {} ({} to {})".format(*(f"{figure:.{decimals}f}" for figure in figures))
 
 
 def _ratio(values: list[float], reference: list[float], column: Column) -> str:
