@@ -7,7 +7,7 @@ from typing import Literal
 
 from modelwright.core.config import Config
 
-FeatureType = Literal["image", "number", "category"]
+FeatureType = Literal["image", "number", "category", "text"]
 
 
 class Feature(Config):
@@ -15,13 +15,13 @@ class Feature(Config):
 
     A category is encoded as its index in `values` plus one; 0 stands for missing and never-seen values. A number is encoded as
     `(x - mean) / scale`; a missing one as its mean (0 after encoding), with a flag if `has_missing`. An image is `(x/255 - mean) / scale`
-    per channel.
+    per channel. A text is a row of token numbers, as its tokenizer gives them.
     """
 
     name: str
     type: FeatureType
     shape: tuple[int, ...] = ()
-    """Image: (channels, height, width). Otherwise empty: one value."""
+    """Image: (channels, height, width). Text: (context,), the most tokens that are read at once. Otherwise empty: one value."""
     values: tuple[str, ...] = ()
     """Category: the vocabulary, in the order of the class indices."""
     mean: tuple[float, ...] = ()
@@ -32,12 +32,17 @@ class Feature(Config):
     """Number: increasing quantiles of the standardized training values, for piecewise-linear encoding."""
     has_missing: bool = False
     """Whether the training split has missing values here."""
+    vocabulary: int = 0
+    """Text: number of different tokens."""
+    tokenizer: str = ""
+    """Text that goes in: its tokenizer, as the text of a `tokenizer.json`."""
 
 
 class Schema(Config):
     """What goes in and what is asked for.
 
-    `kind` says what the inputs are as a whole: one `image`, or the columns of a `table`.
+    `kind` says what the inputs are as a whole: one `image`, one `text`, or the columns of a `table`. A target that is a text is the next token
+    at every position of the input.
     """
 
     inputs: tuple[Feature, ...]
@@ -45,8 +50,9 @@ class Schema(Config):
 
     @property
     def kind(self) -> str:
-        """The raw input that a stem must read: `image` or `table`."""
-        return "image" if self.inputs[0].type == "image" else "table"
+        """The raw input that a stem must read: `image`, `text` or `table`."""
+        first = self.inputs[0].type
+        return first if first in ("image", "text") else "table"
 
     @property
     def image(self) -> Feature:
@@ -56,8 +62,24 @@ class Schema(Config):
             LookupError: the inputs are a table.
         """
         if self.kind != "image":
-            raise LookupError("the inputs are columns of a table")
+            raise LookupError(f"the input is no image but {self.kind}")
         return self.inputs[0]
+
+    @property
+    def text(self) -> Feature:
+        """The text input.
+
+        Raises:
+            LookupError: the input is something else.
+        """
+        if self.kind != "text":
+            raise LookupError(f"the input is no text but {self.kind}")
+        return self.inputs[0]
+
+    @property
+    def causal(self) -> bool:
+        """Whether an output is asked for at every position, from what stands up to it: the next token of a text."""
+        return self.target.type == "text"
 
     @property
     def numbers(self) -> tuple[Feature, ...]:
@@ -85,6 +107,8 @@ def describe(feature: Feature) -> str:
     """A feature in a few words: `image 1x28x28`, `category of 14 values`, `number`."""
     if feature.type == "image":
         return f"image {'x'.join(map(str, feature.shape))}"
+    if feature.type == "text":
+        return f"text, {feature.shape[0]:,} of {feature.vocabulary:,} tokens at once"
     if feature.type == "category":
         return "binary" if len(feature.values) == 2 else f"category of {len(feature.values)} values"
     return "number" + (", some missing" if feature.has_missing else "")

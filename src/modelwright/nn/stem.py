@@ -28,7 +28,7 @@ class Stem(nn.Module):
 class StemConfig(Config):
     """Settings of a stem. A subclass has a field `name` whose default is its registered name."""
 
-    reads: ClassVar[Literal["image", "table"]]
+    reads: ClassVar[Literal["image", "table", "text"]]
     """The schema kind that it can read."""
     kind: ClassVar[Kind]
     """The kind of features that it gives."""
