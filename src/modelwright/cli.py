@@ -251,6 +251,83 @@ def predict(
     _answer(printing, work(run, inputs or ["-"], probabilities=probabilities, output=output, reporter=reporter))
 
 
+@app.command
+def generate(
+    run: Path,
+    /,
+    *,
+    prompt: Annotated[list[str] | None, Parameter(consume_multiple=False, allow_leading_hyphen=True)] = None,
+    prompt_file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
+    samples: int = 1,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    beams: int | None = None,
+    length_penalty: float | None = None,
+    stop: Annotated[list[str] | None, Parameter(consume_multiple=False, allow_leading_hyphen=True)] = None,
+    seed: int | None = None,
+    precision: str = "float32",
+    printing: Printing = Printing(),
+) -> None:
+    """Continue texts with the language model of a run.
+
+    **Examples**
+
+    - `modelwright generate runs/shakespeare --prompt "ROMEO:" --max-tokens 300`
+    - `modelwright generate runs/stdlib --prompt-file start.py --temperature 0 --stop "def "`
+    - `modelwright generate runs/shakespeare --samples 4 --top-p 0.9 --seed 7 --json`
+    - `modelwright generate runs/shakespeare --prompt "To be" --beams 4`
+
+    Parameters
+    ----------
+    run
+        A run folder, or a bundle.
+    prompt
+        A text to continue; repeatable. Without any, a document is begun.
+    prompt_file
+        A file whose content is a text to continue, - for standard input.
+    samples
+        How many times to continue each prompt.
+    max_tokens
+        New tokens of a text, at most; 200 if not said.
+    temperature
+        Below 1, likely tokens come more often; 0 always takes the likeliest; 0.8 if not said.
+    top_k
+        Sample among this many of the likeliest tokens.
+    top_p
+        Sample among the fewest tokens that together have this probability.
+    min_p
+        Sample among tokens of at least this share of the likeliest one's probability.
+    repetition_penalty
+        Above 1, tokens that stood before come less often.
+    beams
+        Search for the likeliest text, following that many at once.
+    length_penalty
+        Of beam search: above 0 prefers long texts; 1 if not said.
+    stop
+        End a text before this string; repeatable.
+    seed
+        Decides what is sampled; 0 if not said.
+    precision
+        Number format of the weights: float32, bfloat16, int8 (linear maps rounded to 8 bits), or auto, the faster of the first two.
+    """
+    from modelwright.workflows.generate import generate as work
+
+    reporter = _reporter(printing)
+    settings = {
+        "max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
+        "repetition_penalty": repetition_penalty, "beams": beams, "length_penalty": length_penalty,
+        "stop": tuple(stop) if stop else None, "seed": seed,
+    }  # fmt: skip
+    result = work(
+        run, prompt or (), prompt_file=prompt_file, samples=samples, precision=precision, settings=settings, reporter=reporter,  # type: ignore[arg-type]
+    )  # fmt: skip
+    _answer(printing, result)
+
+
 @data_app.command
 def describe(data: str, /, *, options: DataOptions = DataOptions(), seed: int = 0, printing: Printing = Printing()) -> None:
     """Read data and say what it is: schema, splits, and what is wrong with it.
@@ -272,6 +349,81 @@ def describe(data: str, /, *, options: DataOptions = DataOptions(), seed: int = 
 
     reporter = _reporter(printing)
     _answer(printing, work(data, seed=seed, changes=_changes(options), reporter=reporter))
+
+
+@data_app.command
+def prepare(
+    inputs: list[str],
+    /,
+    *,
+    output: Path,
+    tokenizer: str | None = None,
+    vocabulary_size: int | None = None,
+    document_separator: str | None = None,
+    text_column: str | None = None,
+    filters: str | None = None,
+    validation: float | None = None,
+    test: float | None = None,
+    seed: int | None = None,
+    config: Path | None = None,
+    settings: Settings = None,
+    processes: int | None = None,
+    resume: bool = False,
+    printing: Printing = Printing(),
+) -> None:
+    """Make a corpus of text: normalized, without repeats, filtered, split, checked for leaks, tokenized, and written as shards.
+
+    **Examples**
+
+    - `modelwright data prepare books/ --output corpora/books`
+    - `modelwright data prepare "dump/*.jsonl.zst" --text-column body --filters gopher --output corpora/web`
+    - `modelwright data prepare stories.txt --document-separator "<|endoftext|>" --tokenizer bpe --vocabulary-size 16384 --output corpora/stories`
+    - `modelwright data prepare books/ --output corpora/books --resume`
+
+    Parameters
+    ----------
+    inputs
+        Files, folders or globs: plain text, JSON lines, Parquet; each also packed by gzip or zstd.
+    output
+        The corpus folder to make.
+    tokenizer
+        bytes, characters, words, bpe, unigram, or the path of a tokenizer.json; chosen by the size of the text if not said.
+    vocabulary_size
+        Most tokens of a tokenizer that is trained.
+    document_separator
+        What stands between the documents of a plain text file: `blank-line`, or a text; a file is a document if not said.
+    text_column
+        The column of JSON lines and Parquet files that holds the text; `text` if not said.
+    filters
+        What to drop: none, default (what is no text at all), or gopher (rules for English prose).
+    validation
+        Share of the text for the validation split; 0.05 and at most 10 MB if not said.
+    test
+        Share of the text for the test split; as for validation.
+    seed
+        Decides which documents go into which split.
+    config
+        A YAML file with all settings, as the `config` in a corpus.json.
+    settings
+        Any setting, as key=value; repeatable.
+    processes
+        How many work at once; the corpus is the same with any number.
+    resume
+        Go on with an interrupted preparation.
+    """
+    from modelwright.workflows.prepare import prepare as work
+    from modelwright.workflows.prepare import settings_of
+
+    reporter = _reporter(printing)
+    given = {
+        "document_separator": document_separator, "text_column": text_column, "filters": filters, "validation": validation, "test": test,
+        "seed": seed,
+    }  # fmt: skip
+    changes = {**settings_of(tokenizer, vocabulary_size), **given}
+    result = work(
+        inputs, output, config=config, settings=settings or (), changes=changes, processes=processes, resume=resume, reporter=reporter
+    )
+    _answer(printing, result)
 
 
 @app.command

@@ -38,7 +38,7 @@ def write_images(folder, count, size=(6, 5), mode="RGB", seed=0):
 
 
 def test_discovers_all_forms():
-    assert list(sources) == ["delimited", "idx", "images", "npz", "sklearn"]
+    assert list(sources) == ["corpus", "delimited", "idx", "images", "mixture", "npz", "sklearn", "stdlib", "text"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_missing_and_empty_arguments(tmp_path):
         find_source("digit")
     with pytest.raises(InputError, match="the folder is empty"):
         find_source(str(tmp_path))
-    (tmp_path / "notes.md").write_text("words")
+    (tmp_path / "notes.xyz").write_text("words")
     with pytest.raises(InputError, match=r"nothing that can be read; expected .*csv.*IDX"):
         find_source(str(tmp_path))
     (tmp_path / "t.csv").write_text("")

@@ -20,6 +20,7 @@ from modelwright.nn.stem import StemConfig, stems
 SMALL: dict[str, dict[str, Any]] = {
     "cnn": {"channels": (8, 8, 16)},
     "gru": {"width": 8},
+    "hybrid": {"width": 16, "depth": 3},
     "linear": {},
     "lstm": {"width": 8},
     "mlp": {"width": 16},
@@ -50,6 +51,12 @@ def table(*columns: Feature) -> Schema:
     return Schema(inputs=columns, target=_target())
 
 
+def text(vocabulary: int, context: int, target: Feature | None = None) -> Schema:
+    """The schema of a text, with a target for the whole of it, or with the next token at every position."""
+    tokens = Feature(name="text", type="text", shape=(context,), vocabulary=vocabulary)
+    return Schema(inputs=(tokens,), target=target or tokens.replace(name="next token"))
+
+
 def _target() -> Feature:
     return Feature(name="target", type="category", values=("a", "b", "c"))
 
@@ -66,6 +73,8 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "numbers": table(number("a", edges=(-1.0, 0.0, 1.0)), number("b")),
     "categories": table(category("a", 3), category("b", 9)),
+    "words": text(11, 6, _target()),
+    "text": text(11, 12),
 }
 
 
@@ -74,6 +83,8 @@ def inputs(schema: Schema, size: int = BATCH) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(size)
     if schema.kind == "image":
         return {"image": torch.randn(size, *schema.image.shape, generator=random)}
+    if schema.kind == "text":
+        return {"tokens": torch.randint(schema.text.vocabulary, (size, *schema.text.shape), generator=random)}
     numbers = len(schema.numbers)
     limits = torch.tensor([len(feature.values) + 1 for feature in schema.categories])
     return {
@@ -90,9 +101,14 @@ class Case(NamedTuple):
     stem: StemConfig
     schema: Schema
 
+    @property
+    def outputs(self) -> int:
+        """Numbers for an example, or for a position."""
+        return self.schema.target.vocabulary if self.schema.causal else OUTPUTS
+
     def network(self, seed: int = 0) -> Network:
         """The case's network."""
-        return build_network(self.schema, self.family, OUTPUTS, stem=self.stem, seed=seed)
+        return build_network(self.schema, self.family, self.outputs, stem=self.stem, seed=seed)
 
     def inputs(self) -> dict[str, Tensor]:
         """Random inputs for it."""
@@ -117,8 +133,9 @@ def check_learns(case: Case) -> None:
     """Outputs have the right shape, the loss is finite, and it depends on every parameter."""
     network = case.network().train()
     output = network(case.inputs())
-    assert output.shape == (BATCH, OUTPUTS)
-    loss = torch.nn.functional.cross_entropy(output, torch.arange(BATCH) % OUTPUTS)
+    assert output.shape == ((BATCH, *case.schema.text.shape, case.outputs) if case.schema.causal else (BATCH, OUTPUTS))
+    output = output.flatten(0, -2)
+    loss = torch.nn.functional.cross_entropy(output, torch.arange(len(output)) % case.outputs)
     assert loss.isfinite()
     loss.backward()
     for name, parameter in network.named_parameters():
@@ -182,7 +199,7 @@ def check_dials(case: Case) -> None:
 
 
 def _size(case: Case, family: FamilyConfig) -> int:
-    network = meta_network(case.schema, family, OUTPUTS, stem=case.stem)
+    network = meta_network(case.schema, family, case.outputs, stem=case.stem)
     return sum(parameter.numel() for parameter in network.parameters())
 
 

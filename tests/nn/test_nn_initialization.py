@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from modelwright.core.errors import InputError
+from modelwright.core.schema import Feature
 from modelwright.nn.activation import activation
 from modelwright.nn.columns import CategoryTable, ColumnLinear
 from modelwright.nn.initialization import FORGET_GATE_BIAS, TABLE, init_weights, with_role
 from modelwright.nn.positions import LearnedPositions
 from modelwright.nn.recurrent import _LAYERS
+from modelwright.nn.stems.embedding import EmbeddingStem
+from modelwright.nn.token_head import TokenHead
 
 FAN_IN, FAN_OUT = 128, 512
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
@@ -42,6 +45,7 @@ MEASURED = {
     "recurrent": 0.125,
     "embedding": 0.08839,
     "position": 1.0,
+    "token": 0.04419,
     "output": 0.08839,
 }
 
@@ -79,6 +83,8 @@ def test_embeddings_and_positions():
     table = filled(CategoryTable(FAN_OUT, FAN_IN))
     close(table.weight[1:], MEASURED["embedding"])
     assert not table.weight[0].any()
+    close(filled(EmbeddingStem(Feature(name="text", type="text", shape=(1,), vocabulary=FAN_OUT), FAN_IN)).table, MEASURED["token"])
+    close(filled(TokenHead(FAN_IN, FAN_OUT, tied_width=None)).weight, MEASURED["token"])
     close(filled(LearnedPositions(FAN_OUT, FAN_IN)).table, MEASURED["position"])
     columns = filled(ColumnLinear(3, FAN_IN, FAN_OUT, role="relu"))
     close(columns.weight, MEASURED["relu"])

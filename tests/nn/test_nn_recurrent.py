@@ -18,11 +18,20 @@ X = torch.randn(B, T, D, generator=torch.Generator().manual_seed(0))
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
+def stacked(ours: Recurrent) -> dict[str, torch.Tensor]:
+    """The weights as PyTorch names them in a stack."""
+    return {
+        name.replace("_l0", f"_l{number}"): weight
+        for number, layer in enumerate(ours.layers)
+        for name, weight in layer.rnn.state_dict().items()
+    }
+
+
 def pair(cell, *, bidirectional: bool, pool="last") -> tuple[Recurrent, nn.RNNBase]:
     ours = Recurrent(cell, SPEC, WIDTH, 2, bidirectional=bidirectional, dropout=0.5, pool=pool).eval()
     init_weights(ours, 0)
     theirs = CELLS[cell](D, WIDTH, 2, batch_first=True, bidirectional=bidirectional)
-    theirs.load_state_dict(ours.layers.state_dict())
+    theirs.load_state_dict(stacked(ours))
     return ours, theirs
 
 

@@ -9,11 +9,12 @@ from torch import nn
 from modelwright.core.batch import Batch
 from modelwright.core.randomness import derive
 from modelwright.training.config import TrainingConfig
+from modelwright.training.objective import LossTask
 from modelwright.training.resolution import build_rule
 from modelwright.training.trainer import Trainer
 
 
-class Classification:
+class Classification(LossTask):
     """Cross-entropy as a sum and a count."""
 
     def loss(self, output, target):

@@ -8,8 +8,9 @@ from torch import nn
 
 from modelwright.core.errors import InputError
 from modelwright.training.optimizer import OptimizerConfig, optimizers, parameter_groups
-from modelwright.training.optimizers.muon import MuonConfig, is_hidden_matrix
+from modelwright.training.optimizers.muon import Muon, MuonConfig, fused_parts, is_hidden_matrix
 from modelwright.training.optimizers.sgd import SGDConfig
+from modelwright.training.orthogonalization import orthogonalize
 
 NAMES = ["adam", "adamw", "muon", "rmsprop", "sgd"]
 
@@ -123,6 +124,9 @@ def test_decay_shrinks_weights_but_no_bias():
         ("stem.numbers.weight", (9, 4), False),
         ("head.weight", (3, 4), False),
         ("backbone.class_token", (1, 4), False),
+        ("backbone.blocks.0.feedforward.expand", (8, 16, 4), True),
+        ("backbone.blocks.0.feedforward.router.weight", (8, 4), False),
+        ("backbone.layers.0.weight", (4, 1, 3), False),
     ],
 )
 def test_muon_takes_hidden_matrices_alone(name, shape, hidden):
@@ -180,3 +184,79 @@ def test_an_optimizer_from_outside_joins(workshop):
         assert workshop.config(optimizer="sign_descent").optimizer == SignConfig()
     finally:
         del optimizers._parts["sign_descent"]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("shapes", [[(8, 8), (8, 8)], [(6, 20), (20, 6), (6, 20)], [(5, 9), (16, 16)]])
+def test_batched_muon_equals_torch(shapes, decay):
+    draws = torch.Generator().manual_seed(4)
+    mine = [nn.Parameter(torch.randn(shape, generator=draws)) for shape in shapes]
+    theirs = [nn.Parameter(p.detach().clone()) for p in mine]
+    start = [p.detach().clone() for p in mine]
+    optimizer = Muon(mine, [1] * len(mine), learning_rate=0.05, weight_decay=decay)
+    reference = torch.optim.Muon(theirs, lr=0.05, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for a, b in zip(mine, theirs, strict=True):
+            a.grad = torch.randn(a.shape, generator=draws)
+            b.grad = a.grad.clone()
+        optimizer.step()
+        reference.step()
+    for a, b, first in zip(mine, theirs, start, strict=True):
+        # Both iterate in bfloat16 (or mine in float32), which rounds in the third digit.
+        assert (a - b).norm() < 0.02 * (b - first).norm()
+
+
+def test_stacks_and_fused_weights_are_orthogonalized_matrix_by_matrix():
+    draws = torch.Generator().manual_seed(4)
+    single = [nn.Parameter(torch.randn(6, 6, generator=draws)) for _ in range(3)]
+    fused, stack = nn.Parameter(torch.cat([*single]).detach()), nn.Parameter(torch.stack([*single]).detach())
+    gradients = [torch.randn(6, 6, generator=draws) for _ in range(3)]
+    for parameter, gradient in zip(single, gradients, strict=True):
+        parameter.grad = gradient
+    fused.grad, stack.grad = torch.cat(gradients), torch.stack(gradients)
+    for parameters, parts in ((single, [1, 1, 1]), ([fused], [3]), ([stack], [1])):
+        Muon(parameters, parts, learning_rate=0.1).step()
+    torch.testing.assert_close(fused.detach(), torch.cat([*single]).detach(), rtol=0, atol=2e-3)
+    torch.testing.assert_close(stack.detach(), torch.stack([*single]).detach(), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "parts"),
+    [
+        ("backbone.blocks.0.attention.project.weight", (24, 8), 3),
+        ("backbone.blocks.0.attention.project.weight", (16, 8), 1),
+        ("backbone.layers.0.rnn.weight_hh_l0", (32, 8), 4),
+        ("backbone.layers.0.rnn.weight_ih_l0", (32, 5), 1),
+        ("backbone.blocks.0.feedforward.expand.weight", (32, 8), 1),
+        ("backbone.blocks.0.attention.output.weight", (8, 8), 1),
+    ],
+)
+def test_fused_matrices_are_known_by_name_and_shape(name, shape, parts):
+    assert fused_parts(name, nn.Parameter(torch.zeros(shape))) == parts
+
+
+@pytest.mark.parametrize(("coefficients", "low", "high"), [("jordan", 0.6, 1.25), ("polar_express", 0.85, 1.15)])
+def test_singular_values_end_near_one(coefficients, low, high):
+    draws = torch.Generator().manual_seed(4)
+    u, _ = torch.linalg.qr(torch.randn(2, 16, 16, generator=draws))
+    values = torch.logspace(0, -1.5, 16)
+    matrices = torch.cat([(u * values) @ u.mT, torch.zeros(2, 16, 8)], dim=2)
+    found = torch.linalg.svdvals(orthogonalize(matrices, coefficients))
+    assert low < found.min()
+    assert found.max() < high
+    assert not orthogonalize(torch.zeros(1, 4, 4), coefficients).any()
+
+
+def test_matrices_and_the_rest_learn_at_rates_of_their_own():
+    network = nn.ModuleDict({"backbone": nn.Linear(4, 4), "head": nn.Linear(4, 2)})
+    groups = MuonConfig(learning_rate=0.02, adam_learning_rate=0.003).build(network.named_parameters()).param_groups
+    assert [group["initial_lr"] for group in groups] == [0.02, 0.003, 0.003]
+
+
+def test_matrices_without_a_gradient_stay():
+    a, b = nn.Parameter(torch.ones(3, 3)), nn.Parameter(torch.ones(3, 3))
+    b.grad = torch.eye(3)
+    optimizer = Muon([a, b], [1, 1], learning_rate=0.1, weight_decay=0.5)
+    optimizer.step()
+    assert torch.equal(a, torch.ones(3, 3))
+    assert not torch.equal(b, torch.ones(3, 3))

@@ -9,13 +9,15 @@ from torch import nn
 
 from modelwright.core.batch import Batch
 from modelwright.core.errors import DivergedError
+from modelwright.tasks.next_token import NextToken
 from modelwright.training import rule as rule_module
 from modelwright.training.average import WeightAverage
+from modelwright.training.objective import LossTask
 from modelwright.training.optimizers.sgd import SGDConfig
 from modelwright.training.rule import SupervisedRule, slices
 
 
-class Squares:
+class Squares(LossTask):
     """Squared error as a sum and a count; with weights, the count is not the number of examples."""
 
     def __init__(self, uneven=False):
@@ -181,7 +183,7 @@ def test_divergence_names_step_rate_and_remedies_and_spares_the_weights(precisio
 
 
 def test_a_gradient_that_is_not_finite_diverges_too():
-    class Steep:
+    class Steep(LossTask):
         def loss(self, output, target):
             return (output * 0).sqrt().sum(), len(target)
 
@@ -216,3 +218,56 @@ def test_many_steps_equal_those_by_hand():
         expected.append(loss.item())
     assert losses == pytest.approx(expected, rel=1e-5)
     torch.testing.assert_close(list(rule.network.parameters()), list(twin.parameters()), rtol=1e-5, atol=1e-7)
+
+
+class Tokens(nn.Module):
+    """Scores of the next token, with a part that leaves a penalty."""
+
+    def __init__(self, penalized=True):
+        super().__init__()
+        torch.manual_seed(5)
+        self.table, self.part = nn.Embedding(7, 6), nn.Linear(6, 7)
+        self.part.penalty = None
+        self.penalized = penalized
+
+    def forward(self, inputs):
+        hidden = self.table(inputs["tokens"])
+        if self.training and self.penalized:
+            self.part.penalty = 0.1 * self.part.weight.square().sum()
+        return self.part(hidden)
+
+
+def windows(rows=6, time=5):
+    draws = torch.Generator().manual_seed(2)
+    tokens, target = torch.randint(0, 7, (2, rows, time), generator=draws)
+    target[0, 1:] = target[3, :4] = target[4] = -100
+    return Batch({"tokens": tokens}, target)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4, 6])
+def test_tokens_are_what_is_counted_and_a_penalty_counts_with_each(parts):
+    network, twin, batch = Tokens(), Tokens(penalized=False), windows()
+    outcome = line_rule(network, task=NextToken(7), accumulation=parts).step(batch, 0, 0.0, 0.1)
+    loss = nn.functional.cross_entropy(twin(batch.inputs).flatten(0, 1), batch.target.flatten()) + 0.1 * twin.part.weight.square().sum()
+    loss.backward()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter -= 0.1 * parameter.grad
+    assert outcome.loss == pytest.approx(loss.item(), rel=1e-5)
+    torch.testing.assert_close(list(network.parameters()), list(twin.parameters()), rtol=1e-5, atol=1e-7)
+    assert network.part.penalty is None
+    copy.deepcopy(network)
+
+
+def test_the_whole_objective_is_wrapped():
+    calls = []
+
+    def wrap(objective):
+        def counted(inputs, target):
+            calls.append(len(target))
+            return objective(inputs, target)
+
+        return counted
+
+    line_rule(wrap=wrap, accumulation=3).step(batch_of(8), 0, 0.0, 0.1)
+    assert calls == [3, 3, 2]

@@ -10,7 +10,8 @@ import pytest
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
 from modelwright.workflows import compare
-from modelwright.workflows.build import batch_size, build
+from modelwright.workflows.build import build
+from modelwright.workflows.candidates import batch_size
 
 
 def test_from_data_to_a_proven_model(table, tmp_path):

@@ -75,6 +75,11 @@ class Run:
         return self.path / "comparison.json"
 
     @property
+    def samples(self) -> Path:
+        """What a language model wrote at each evaluation, a JSON row each."""
+        return self.path / "samples.jsonl"
+
+    @property
     def metrics(self) -> Path:
         """One JSON row a log step."""
         return self.path / "metrics.jsonl"

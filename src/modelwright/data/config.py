@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from modelwright.core.config import Config
 from modelwright.core.errors import InputError
+from modelwright.core.registry import component
 from modelwright.core.schema import FeatureType
+from modelwright.data.tokenizer import tokenizers
 
 MISSING_VALUES = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None")
 
@@ -40,6 +42,12 @@ class DataConfig(Config):
     """Share of the examples (of the training split, where the others are given) that becomes the validation split if none is given."""
     test: float = Field(default=0.1, ge=0, lt=1)
     """Share of the examples that becomes the test split if none is given."""
+    context: int = Field(default=256, ge=1)
+    """Text: tokens of a window, which is the most that the model reads at once while it learns."""
+    packing: Literal["continuous", "separate"] = "continuous"
+    """Text: whether a window that spans several documents is read as one, or attention stays within each."""
+    tokenizer: component(tokenizers) | None = None
+    """Text that isn't prepared yet: how it becomes tokens; None: characters for a small text of few different ones, otherwise bpe."""
     drop_duplicates: bool | None = None
     """Whether repeated examples leave the training split; None: yes, unless the columns of a table are so coarse that repeats are chance."""
 

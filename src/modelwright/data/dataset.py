@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
@@ -21,6 +20,7 @@ from modelwright.data.report import Report
 from modelwright.data.source import find_source
 from modelwright.data.split import Split
 from modelwright.data.splitting import assign, strata_of
+from modelwright.data.text import TextSource, load_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,16 @@ class Dataset:
         return self.splits["train"]
 
     def digest(self) -> str:
-        """A hexadecimal digest of all encoded examples of all splits, in order."""
+        """A hexadecimal digest of all examples of all splits, in order."""
         digest = hashlib.blake2b(digest_size=16)
         for name, split in self.splits.items():
             digest.update(name.encode())
-            for tensor in (*split.inputs.values(), *([] if split.target is None else [split.target])):
-                digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
+            split.update_digest(digest)
         return digest.hexdigest()
 
 
 def load(config: DataConfig, seed: int) -> Dataset:
-    """Read, type, clean, split, fit and encode the data that `config` names.
+    """Read, type, clean, split, fit and encode the data that `config` names; text is tokenized instead and stays on disk.
 
     Args:
         config: where the data lies and how it is read.
@@ -63,6 +62,8 @@ def load(config: DataConfig, seed: int) -> Dataset:
         InputError: the data can't be read or learnt from; says why and what to do.
     """
     name, source = find_source(config.path, config.source)
+    if isinstance(source, TextSource):
+        return Dataset(*load_text(name, source, config, seed))
     raw = source.read(config.path, config)
     if not len(raw):
         raise InputError("holds no examples", where=config.path)

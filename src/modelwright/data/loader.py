@@ -9,16 +9,20 @@ from torch import Tensor
 
 from modelwright.core.batch import Batch
 from modelwright.core.errors import InputError
-from modelwright.core.randomness import generator
+from modelwright.core.randomness import derive, generator
 from modelwright.data.augmentation import Augmentation
 from modelwright.data.split import Split
+
+MOST_ORDERED = 1 << 22
+"""Examples whose order is drawn as a table; the places of more are computed one by one, which needs no memory."""
+ROUNDS = 4
 
 
 class Loader:
     """Batches of a split in random order, epoch after epoch, each example once an epoch.
 
-    There is nothing to save but the step: the order is a function of (seed, epoch), a batch of (seed, step), and its share of
-    (rank, world_size).
+    There is nothing to save but the step: the order is a function of (seed, epoch), and so is the shift of the windows that a text is cut
+    into; a batch is a function of (seed, step), and its share of (rank, world_size).
 
     Args:
         split: the examples.
@@ -53,7 +57,7 @@ class Loader:
         return max(1, whole + (rest > 1))
 
     def order(self, epoch: int) -> Tensor:
-        """(N,) int64: the order of all examples in `epoch`."""
+        """(N,) int64: the order of all examples in `epoch`, for a split that is not too large for a table of it."""
         if epoch != self._epoch:
             self._order = torch.randperm(len(self.split), generator=generator(self.seed, "order", epoch))
             self._epoch = epoch
@@ -62,13 +66,17 @@ class Loader:
     def index(self, step: int) -> Tensor:
         """(B,) int64: positions in the split of this rank's examples at `step`, counted from 0."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        end = (position + 1) * self.batch_size if position < self.steps_per_epoch - 1 else None
-        whole = self.order(epoch)[position * self.batch_size : end]
+        end = (position + 1) * self.batch_size if position < self.steps_per_epoch - 1 else len(self.split)
+        if len(self.split) <= MOST_ORDERED:
+            whole = self.order(epoch)[position * self.batch_size : end]
+        else:
+            whole = shuffled(torch.arange(position * self.batch_size, end), len(self.split), derive(self.seed, "order", epoch))
         return whole[self.rank :: self.world_size]
 
     def batch(self, step: int) -> Batch:
         """The batch at `step`, or this rank's share of it."""
-        inputs, target = self.split.take(self.index(step))
+        shift = derive(self.seed, "shift", step // self.steps_per_epoch)
+        inputs, target = self.split.take(self.index(step), shift)
         if not self.augmentations:
             return self.split.finish(inputs, target)
         random = generator(self.seed, "augmentation", step, self.rank)
@@ -79,3 +87,26 @@ class Loader:
         for augmentation in self.augmentations:
             batch = augmentation.mix(batch, random, len(self.split.schema.classes))
         return batch
+
+
+def shuffled(places: Tensor, count: int, seed: int) -> Tensor:
+    """Where a random permutation of `count` numbers, chosen by `seed`, takes `places` (B,) int64.
+
+    A Feistel network on the smallest even number of bits that hold `count`, applied again where it leads beyond
+    (cycle walking; Black and Rogaway, Ciphers with arbitrary finite domains, 2002).
+    """
+    half = max(1, ((count - 1).bit_length() + 1) // 2)
+    mask = (1 << half) - 1
+    keys = [derive(seed, "round", number) & 0x7FFFFFFF for number in range(ROUNDS)]
+    found = places.clone()
+    waiting = torch.ones_like(found, dtype=torch.bool)
+    while waiting.any():
+        left, right = found[waiting] >> half, found[waiting] & mask
+        for key in keys:
+            # Multiplied in int64, which wraps; the high bits are the well mixed ones.
+            mixed = ((right + key) * 0x2545F4914F6CDD1D) ^ (right * key >> 7)
+            mixed = ((mixed >> 29) ^ mixed) * 0x1B873593
+            left, right = right, left ^ ((mixed >> 23) & mask)
+        found[waiting] = (left << half) | right
+        waiting = found >= count
+    return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -42,9 +43,14 @@ def read_examples(argument: str, schema: Schema, config: DataConfig) -> Examples
         config: how the training data was read.
 
     Raises:
-        InputError: nothing can be read, an input column is absent, or the data is of another kind.
+        InputError: nothing can be read, an input column is absent, or the data is of another kind; or the schema is one of a text.
     """
+    if schema.kind == "text":
+        raise InputError("a language model generates text", where=argument, remedy="Use modelwright generate RUN --prompt TEXT")
     name, source = find_source(argument, None)
+    if name == "text" and schema.kind == "table" and Path(argument).is_file():
+        # A table of a single column or of few rows looks like prose.
+        name, source = find_source(argument, "delimited")
     size = schema.image.shape[1:] if schema.kind == "image" else None
     raw = source.read(argument, _reading(config, schema, argument).replace(source=name, image_size=size))
     return conform(raw, schema, argument)
@@ -56,6 +62,8 @@ def read_stream(stream: TextIO, schema: Schema, config: DataConfig, name: str = 
     Raises:
         InputError: see `read_examples`; or the schema is one of images, which are no text.
     """
+    if schema.kind == "text":
+        raise InputError("a language model generates text", where=name, remedy="Use modelwright generate RUN --prompt TEXT")
     if schema.kind == "image":
         raise InputError("images can't be read as text", where=name, expected="image files or a folder of them")
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,8 +47,8 @@ class Split:
         mean, scale = torch.tensor(self.schema.image.mean), torch.tensor(self.schema.image.scale)
         return (1 / (255 * scale)).view(-1, 1, 1), (mean / scale).view(-1, 1, 1)
 
-    def take(self, index: Tensor | slice) -> tuple[dict[str, Tensor], Tensor | None]:
-        """The compact tensors and the targets at `index`, positions (B,) or a slice."""
+    def take(self, index: Tensor | slice, shift: int = 0) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The compact tensors and the targets at `index`, positions (B,) or a slice; `shift` is for splits of what is cut into windows."""
         if isinstance(index, slice):
             return {name: tensor[index] for name, tensor in self.inputs.items()}, None if self.target is None else self.target[index]
         return (
@@ -70,3 +71,16 @@ class Split:
         """All examples once, in order; the last batch may be smaller."""
         for start in range(0, len(self), batch_size):
             yield self.finish(*self.take(slice(start, start + batch_size)))
+
+    def sample(self, size: int) -> Split:
+        """At most `size` examples, evenly spread over the split."""
+        if len(self) <= size:
+            return self
+        index = torch.linspace(0, len(self) - 1, size).long()
+        inputs, target = self.take(index)
+        return Split(self.schema, inputs, target, self.origins.take(index.numpy()))
+
+    def update_digest(self, digest: Any) -> None:
+        """Feed all encoded examples, in order, to a hash of `hashlib`."""
+        for tensor in (*self.inputs.values(), *([] if self.target is None else [self.target])):
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")

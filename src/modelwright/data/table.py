@@ -23,6 +23,8 @@ DECIMAL_COMMA_DELIMITERS = (";", "\t")
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 SAMPLE_ROWS = 200
 MAX_BAD_SHARE = 0.5
+MIN_EVEN_SHARE = 0.9
+"""Share of the rows that must have the same number of fields before a text is taken for a table."""
 MAX_FIELD = 1 << 24
 """Characters in one field; more is a quote that was never closed."""
 
@@ -141,6 +143,24 @@ def infer_delimiter(text: str) -> str:
         if rank > best_rank:
             best, best_rank = delimiter, rank
     return best
+
+
+def is_table(text: str) -> bool:
+    """Whether `text`, the beginning of a file, is a table rather than prose: nearly all rows have the same number of fields, several.
+
+    Where blanks or colons, which stand in every text, separate them, most of the fields must be numbers.
+    """
+    delimiter = infer_delimiter(text)
+    try:
+        rows = split_rows("\n".join(lines_of(text)[:SAMPLE_ROWS]), delimiter, "").fields
+    except InputError:
+        return False
+    width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+    if width < 2 or count < MIN_EVEN_SHARE * len(rows):
+        return False
+    cells = [cell for row in rows if len(row) == width for cell in row]
+    numbers = sum(parse_number(cell) is not None for cell in cells)
+    return delimiter not in " :" or 2 * numbers > len(cells)
 
 
 def is_header(first: Sequence[str], body: Sequence[Sequence[str]], config: DataConfig) -> bool:

@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from modelwright.core.batch import IGNORED
 from modelwright.core.errors import InputError
 from modelwright.evaluation.evaluate import Batches, PredictFunction
 from modelwright.metrics.bootstrap import PoissonWeights
@@ -21,9 +23,9 @@ class Comparison:
 
     Attributes:
         advantage: accuracy of the first less that of the second, or root mean squared error of the second less that of the first, in standard
-            deviations of the target; its interval is a paired bootstrap's.
+            deviations of the target, or loss a token of the second less that of the first; its interval is a paired bootstrap's.
         distinguishable: whether chance alone would make such a difference in less than 5 % of cases: by McNemar's exact test for classes, or
-            because the interval excludes 0 for numbers.
+            because the interval excludes 0 for numbers and texts.
     """
 
     advantage: Estimate
@@ -54,34 +56,37 @@ def compare(
     Raises:
         InputError: the split is empty or has no targets.
     """
-    weights, sums, discordant, classes = (
-        PoissonWeights(replicates, seed),
-        torch.zeros(3, 1 + replicates, dtype=torch.float64),
-        [0, 0],
-        False,
-    )
+    weights = PoissonWeights(replicates, seed)
+    sums = torch.zeros(3, 1 + replicates, dtype=torch.float64)
+    discordant, classes, root, examples = [0, 0], False, False, 0
     for batch in split.batches(batch_size):
         if batch.target is None:
             raise InputError("the examples have no target, so that nothing can be compared")
         with torch.inference_mode():
             outputs = first(batch.inputs), second(batch.inputs)
-        classes = bool(task.predict(outputs[0]).classes)
+        text = batch.target.ndim == 2 and batch.target.dtype == torch.int64
+        classes = not text and bool(task.predict(outputs[0]).classes)
+        root = not text and not classes
         errors = [_errors(task, output, batch.target, classes) for output in outputs]
         discordant[0] += int((errors[0] < errors[1]).sum())
         discordant[1] += int((errors[1] < errors[0]).sum())
-        sums += torch.stack([torch.ones_like(errors[0]), *errors]) @ weights.draw(batch.size)
-    count = int(sums[0, 0])
-    if not count:
+        scored = (batch.target != IGNORED).sum(1).double().cpu() if text else torch.ones_like(errors[0])
+        sums += torch.stack([scored, *errors]) @ weights.draw(batch.size)
+        examples += batch.size
+    if not sums[0, 0]:
         raise InputError("there is no example to compare on")
-    means = sums[1:] / sums[0]
-    advantage = means[1] - means[0] if classes else means[1].sqrt() - means[0].sqrt()
-    interval = percentile(float(advantage[0]), advantage[1:], count, lowest=-math.inf)
+    means = (sums[1:] / sums[0]).sqrt() if root else sums[1:] / sums[0]
+    advantage = means[1] - means[0]
+    interval = percentile(float(advantage[0]), advantage[1:], examples, lowest=-math.inf)
     return Comparison(interval, mcnemar(*discordant) < 0.05 if classes else not interval.low <= 0 <= interval.high)
 
 
 def _errors(task: Task, output: Tensor, target: Tensor, classes: bool) -> Tensor:
-    """Whether each example is mistaken, or its squared error, (B,) float64."""
+    """(B,) float64: whether each example is mistaken, its squared error, or the summed loss of its tokens."""
     target = target.cpu()
+    if output.ndim == 3:
+        losses = F.cross_entropy(output.cpu().flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED, reduction="none")
+        return losses.view(target.shape).double().sum(1)
     if classes:
         return (task.predict(output).value.cpu() != target).double()
     return (output.cpu().double().squeeze(1) - target.double()).square()

@@ -17,6 +17,7 @@ LABELS = {
     "balanced_accuracy": "balanced accuracy",
     "f1": "F1",
     "roc_auc": "ROC-AUC",
+    "bits_per_byte": "bits per byte",
     "log_loss": "log loss",
     "calibration_error": "calibration error",
     "mae": "MAE",

@@ -14,6 +14,8 @@ from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.config import Config
 from modelwright.core.errors import InputError
 from modelwright.core.registry import Registry
+from modelwright.core.schema import Schema
+from modelwright.nn.cache import Cache
 from modelwright.nn.stem import StemConfig
 
 
@@ -22,9 +24,19 @@ class Backbone(nn.Module):
 
     gives: FeatureSpec
 
-    def forward(self, features: Features) -> Features:
-        """Features of B examples -> features of B examples."""
+    def forward(self, features: Features, cache: Cache | None = None) -> Features:
+        """Features of B examples -> features of B examples; with a cache, on from what its rows have read, which only causal ones can."""
         raise NotImplementedError
+
+    def new_cache(self, rows: int, capacity: int) -> Cache:
+        """An empty cache for `rows` sequences of up to `capacity` positions.
+
+        Raises:
+            InputError: it doesn't read causally.
+        """
+        raise InputError(
+            f"a {type(self).__name__} can't go on from what it has read", expected="a network that tells the next token of a text"
+        )
 
 
 class FamilyConfig(Config):
@@ -38,11 +50,19 @@ class FamilyConfig(Config):
     """Schema kinds on which it is worth a try when nothing else is known."""
     learning_rate: ClassVar[float] = 1e-3
     """Where to begin with AdamW when nothing else is known."""
+    embedding_size: ClassVar[float] = 1.0
+    """Factor on the initial vectors of tokens: as large as can be with a first loss near that of guessing."""
 
     family: str
 
-    def on(self, stem: StemConfig) -> Self:
-        """These settings, with what depends on the stem decided."""
+    def on(self, stem: StemConfig, schema: Schema) -> Self:
+        """These settings, with what depends on the stem and the data decided.
+
+        Raises:
+            InputError: an output is asked for at every position, and the family or a setting can't do it.
+        """
+        if schema.causal:
+            raise InputError(f"the family {self.family} can't tell the next token at every position of a text")
         return self
 
     def build(self, spec: FeatureSpec) -> nn.Module:

@@ -13,5 +13,8 @@ from modelwright.nn.recurrent import Cell
 class GRUConfig(RecurrentConfig):
     """Gated recurrent units (Cho et al. 2014)."""
 
+    suits: ClassVar[tuple[str, ...]] = ("text",)
+    learning_rate: ClassVar[float] = 2e-3
+    embedding_size: ClassVar[float] = 4.0
     cell: ClassVar[Cell] = "gru"
     family: Literal["gru"] = "gru"

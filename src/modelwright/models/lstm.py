@@ -13,7 +13,8 @@ from modelwright.nn.recurrent import Cell
 class LSTMConfig(RecurrentConfig):
     """Long short-term memory (Hochreiter and Schmidhuber 1997; with forget gates, Gers et al. 2000)."""
 
-    suits: ClassVar[tuple[str, ...]] = ("image",)
+    suits: ClassVar[tuple[str, ...]] = ("image", "text")
     learning_rate: ClassVar[float] = 2e-3
+    embedding_size: ClassVar[float] = 6.0
     cell: ClassVar[Cell] = "lstm"
     family: Literal["lstm"] = "lstm"

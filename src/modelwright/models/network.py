@@ -1,6 +1,6 @@
 """The network: stem, backbone and head, put together for a schema and filled from a seed.
 
-B batch.
+B batch, T time, V vocabulary, E width of the table of tokens.
 """
 
 from __future__ import annotations
@@ -12,29 +12,76 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modelwright.core.batch import Features, FeatureSpec
 from modelwright.core.errors import InputError, closest
 from modelwright.core.schema import Schema
 from modelwright.models.family import FamilyConfig, families
+from modelwright.nn.cache import Cache
 from modelwright.nn.head import Head, HeadConfig
 from modelwright.nn.initialization import init_weights
 from modelwright.nn.stem import Stem, StemConfig, stems
+from modelwright.nn.token_head import TokenHead
 
 
 class Network(nn.Module):
-    """A stem, a backbone and a head in a row."""
+    """A stem, a backbone and a head in a row. With a token head it tells the next token at every position."""
 
-    def __init__(self, stem: Stem, backbone: nn.Module, head: Head) -> None:
+    def __init__(self, stem: Stem, backbone: nn.Module, head: Head | TokenHead) -> None:
         super().__init__()
         self.stem, self.backbone, self.head = stem, backbone, head
 
     @property
     def outputs(self) -> int:
-        """How many numbers it gives for an example."""
+        """How many numbers it gives for an example, or for a position."""
         return self.head.outputs
 
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The inputs of a batch, by name -> (B, outputs)."""
-        return self.head(self.backbone(self.stem(inputs)))
+    def forward(self, inputs: dict[str, Tensor], cache: Cache | None = None) -> Tensor:
+        """The inputs of a batch, by name -> (B, outputs), or the scores (B, T, V) of the next tokens.
+
+        Args:
+            inputs: of B examples.
+            cache: goes on from what its B rows have read, and keeps what is read now.
+        """
+        features = self._features(inputs, cache)
+        return self.head(features, self.output_weight()) if isinstance(self.head, TokenHead) else self.head(features)
+
+    def _features(self, inputs: dict[str, Tensor], cache: Cache | None) -> Features:
+        features = self.stem(inputs)
+        return self.backbone(features) if cache is None else self.backbone(features, cache)
+
+    def hidden(self, inputs: dict[str, Tensor], cache: Cache | None = None) -> Tensor:
+        """What the table of tokens is multiplied with, (B, T, E): `head.project(hidden, output_weight())` are the scores (B, T, V)."""
+        return self._token_head.hidden(self._features(inputs, cache))
+
+    def output_weight(self) -> Tensor:
+        """The table (V, E) that scores the next token: the stem's if the head is tied, else the head's."""
+        weight = self._token_head.weight
+        return self.stem.table if weight is None else weight  # type: ignore[return-value]
+
+    @property
+    def output_bias(self) -> Tensor | None:
+        """The offset of each token's score (V,), or None."""
+        return self._token_head.bias
+
+    @property
+    def softcap(self) -> float | None:
+        """The bound of the scores, or None: then a score s becomes softcap * tanh(s / softcap)."""
+        return self._token_head.softcap
+
+    @property
+    def _token_head(self) -> TokenHead:
+        assert isinstance(self.head, TokenHead), "the network doesn't tell the next token"
+        return self.head
+
+    def new_cache(self, rows: int, capacity: int) -> Cache:
+        """An empty cache for `rows` sequences of up to `capacity` tokens.
+
+        Raises:
+            InputError: the network doesn't tell the next token of a text.
+        """
+        if not isinstance(self.head, TokenHead):
+            raise InputError("the network gives one answer for an example", expected="a network that tells the next token of a text")
+        return self.backbone.new_cache(rows, capacity)  # type: ignore[operator]
 
     def init_weights(self, seed: int) -> None:
         """Fill every parameter and buffer from `seed`, and lay convolution weights out channels-last, which is faster."""
@@ -124,10 +171,15 @@ def meta_network(
     if stem is None:
         stem = choose_stem(schema, family)
     _check(schema, family, stem)
+    head = head or HeadConfig.model_validate({})
     with torch.device("meta"):
-        built_stem = stem.build(schema)
-        backbone = family.on(stem).build(built_stem.gives)
-        return Network(built_stem, backbone, (head or HeadConfig()).build(backbone.gives, outputs))  # type: ignore[arg-type]
+        built_stem = stem.sized(getattr(family, "width", None), family.embedding_size).build(schema)
+        backbone = family.on(stem, schema).build(built_stem.gives)
+        gives: FeatureSpec = backbone.gives  # type: ignore[assignment]
+        if not schema.causal:
+            return Network(built_stem, backbone, head.build(gives, outputs))
+        table = getattr(built_stem, "table", None)
+        return Network(built_stem, backbone, head.build_token_head(gives, outputs, None if table is None else table.shape[1]))
 
 
 def build_network(

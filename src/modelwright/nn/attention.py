@@ -1,6 +1,6 @@
-"""Attention: multi-head self-attention over a sequence.
+"""Attention: self-attention over a sequence, by many heads that may share keys and values, onward only or both ways.
 
-B batch, T time of the queries, S time of the keys, D width, H heads, K width of a head.
+B batch, T time of the queries, S time of the keys, D width, H query heads, K width of a head, C queries that are taken together.
 """
 
 from __future__ import annotations
@@ -9,34 +9,114 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modelwright.nn.cache import State, write_many, write_one
 from modelwright.nn.initialization import with_role
-from modelwright.nn.positions import RotaryPositions
+from modelwright.nn.normalization import RMSNorm
+from modelwright.nn.positions import rotate
+from modelwright.nn.sight import Sight
 
 _SHORT = 512
-"""Positions up to which all scores at once, T² for each head, are cheap to keep."""
+"""Keys up to which all scores of a query are cheap to keep."""
+_SHORT_CAUSAL = 2048
+"""The same where half of the scores are never computed."""
+_CHUNK = 128
+"""Queries that are taken together where order or a window leaves much to skip: enough to fill a product of matrices."""
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, *, dropout: float = 0.0) -> Tensor:
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    *,
+    causal: bool = False,
+    window: int | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
     """Scaled dot-product attention; Vaswani et al. 2017, equation 1.
 
     Args:
         query: (B, H, T, K).
-        key: (B, H, S, K).
-        value: (B, H, S, K).
-        mask: broadcast to (B, H, T, S); True where a key may be attended to, at least one for each query.
+        key: (B, H', S, K), H' a divisor of H; heads in a row share keys and values (Ainslie et al. 2023, GQA).
+        value: (B, H', S, K).
+        mask: broadcast to (B, H, T, S): True where a key may be attended to, at least one for each query, or numbers added to the scores.
+        causal: the queries are the last T of the S positions, and each attends to none after itself.
+        window: how many positions a query of a causal layer attends to, itself included; None is all.
         dropout: probability that a weight is dropped.
 
     Returns:
         (B, H, T, K).
     """
-    # In half precision the fused kernel's backward pass on a CPU takes 5 to 10 times as long as plain products of matrices (PyTorch 2.13).
-    slow = query.device.type == "cpu" and query.dtype in (torch.bfloat16, torch.float16) and torch.is_grad_enabled()
-    if not slow or key.shape[2] > _SHORT:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-    score_BHTS = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    time, seen = query.shape[2], key.shape[2]
+    plain = _plain_is_faster(query, seen, causal=causal, window=window)
+    kernel = _plain if plain else _fused
+    if not causal:
+        return kernel(query, key, value, mask, dropout)
+    if window is not None and window >= seen:
+        window = None
+    if not plain and window is None and mask is None and time == seen:
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True, enable_gqa=_shared(query, key))
+    chunk = time
+    if window is not None:
+        chunk = max(_CHUNK, window)
+    elif plain:
+        chunk = _CHUNK
+    parts = []
+    for first in range(0, time, chunk):
+        last = min(first + chunk, time)
+        stop = seen - time + last
+        begin = 0 if window is None else max(0, seen - time + first - window + 1)
+        visible = _in_order(mask, first, last, begin, stop, seen - time, window, query.device)
+        parts.append(kernel(query[:, :, first:last], key[:, :, begin:stop], value[:, :, begin:stop], visible, dropout))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _plain_is_faster(query: Tensor, seen: int, *, causal: bool, window: int | None) -> bool:
+    """In half precision the fused kernel's backward pass on a CPU takes 2 to 6 times as long as plain products of matrices (PyTorch 2.13)."""
+    if query.device.type != "cpu" or query.dtype not in (torch.bfloat16, torch.float16) or not torch.is_grad_enabled():
+        return False
+    return seen <= _SHORT or causal and min(seen, (window or seen) + _CHUNK) <= _SHORT_CAUSAL
+
+
+def _shared(query: Tensor, key: Tensor) -> bool:
+    return query.shape[1] != key.shape[1]
+
+
+def _in_order(
+    mask: Tensor | None, first: int, last: int, begin: int, stop: int, before: int, window: int | None, device: torch.device
+) -> Tensor:
+    """The mask of queries `first`..`last` and keys `begin`..`stop`, with the order; the first query of all is the key `before`."""
+    query_C1 = torch.arange(before + first, before + last, device=device)[:, None]
+    key_S = torch.arange(begin, stop, device=device)
+    allowed_CS = key_S <= query_C1
+    if window is not None:
+        allowed_CS &= key_S > query_C1 - window
+    if mask is None:
+        return allowed_CS
+    mask = mask[..., begin:stop] if mask.shape[-2] == 1 else mask[..., first:last, begin:stop]
+    return mask & allowed_CS if mask.dtype == torch.bool else mask.masked_fill(~allowed_CS, -torch.inf)
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(query.dtype)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, enable_gqa=_shared(query, key))
+
+
+def _plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """With the queries of all heads that share keys below each other, so that no key is copied."""
+    groups, heads = query.shape[1] // key.shape[1], key.shape[1]
+    query = (query * query.shape[-1] ** -0.5).unflatten(1, (heads, groups)).flatten(2, 3)
+    score_BHTS = (query @ key.transpose(-2, -1)).unflatten(2, (groups, -1)).flatten(1, 2)
     if mask is not None:
-        score_BHTS = score_BHTS.masked_fill(~mask, -torch.inf)
-    return F.dropout(score_BHTS.softmax(-1), dropout).to(value.dtype) @ value
+        # Adding is several times as fast as filling, backward too.
+        if mask.dtype == torch.bool:
+            mask = torch.zeros_like(mask, dtype=score_BHTS.dtype).masked_fill(~mask, -torch.inf)
+        score_BHTS = score_BHTS + mask.to(score_BHTS.dtype)
+    weight_BHTS = score_BHTS.softmax(-1).to(value.dtype)
+    if dropout:
+        weight_BHTS = F.dropout(weight_BHTS, dropout)
+    return (weight_BHTS.unflatten(1, (heads, groups)).flatten(2, 3) @ value).unflatten(2, (groups, -1)).flatten(1, 2)
 
 
 class Attention(nn.Module):
@@ -45,33 +125,79 @@ class Attention(nn.Module):
     Args:
         width: D of input and output, a multiple of `num_heads`.
         num_heads: H.
+        num_kv_heads: heads of keys and values, a divisor of H: fewer are shared by neighbors, one by all; None is H.
+        causal: a position attends to none after itself.
+        window: how many positions it attends to, itself included, if `causal`; None is all.
+        qk_norm: queries and keys are normed by head (RMS) before they are turned (Henry et al. 2020; Dehghani et al. 2023, section 2).
+        bias: whether the projections have one.
+        epsilon: of those norms.
         dropout: probability that an attention weight is dropped in training.
-        rotary: turns queries and keys by their position; shared between layers.
         output_scale: factor on the initial weights of the output projection.
     """
 
     def __init__(
-        self, width: int, num_heads: int, *, dropout: float = 0.0, rotary: RotaryPositions | None = None, output_scale: float = 1.0
+        self,
+        width: int,
+        num_heads: int,
+        *,
+        num_kv_heads: int | None = None,
+        causal: bool = False,
+        window: int | None = None,
+        qk_norm: bool = False,
+        bias: bool = True,
+        epsilon: float = 1e-5,
+        dropout: float = 0.0,
+        output_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        assert width % num_heads == 0, (width, num_heads)
-        self.num_heads, self.dropout = num_heads, dropout
-        self.project = nn.Linear(width, 3 * width)
-        self.output = with_role(nn.Linear(width, width), "linear", scale=output_scale)
-        self.rotary = rotary
+        num_kv_heads = num_kv_heads or num_heads
+        assert width % num_heads == 0 and num_heads % num_kv_heads == 0, (width, num_heads, num_kv_heads)
+        assert causal or window is None, "a window looks back"
+        self.num_heads, self.num_kv_heads, self.head_width = num_heads, num_kv_heads, width // num_heads
+        self.causal, self.window, self.dropout = causal, window, dropout
+        self.project = nn.Linear(width, (num_heads + 2 * num_kv_heads) * self.head_width, bias=bias)
+        self.query_norm = RMSNorm(self.head_width, eps=epsilon) if qk_norm else None
+        self.key_norm = RMSNorm(self.head_width, eps=epsilon) if qk_norm else None
+        self.output = with_role(nn.Linear(width, width, bias=bias), "linear", scale=output_scale)
 
-    def forward(self, x_BTD: Tensor, mask_BT: Tensor | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D); positions where `mask_BT` is False are not attended to."""
-        query_BHTK, key_BHTK, value_BHTK = (
-            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in self.project(x_BTD).chunk(3, dim=-1)
-        )
-        if self.rotary is not None:
-            query_BHTK, key_BHTK = self.rotary(query_BHTK), self.rotary(key_BHTK)
-        attended_BHTK = attend(
-            query_BHTK,
-            key_BHTK,
-            value_BHTK,
-            None if mask_BT is None else mask_BT[:, None, None, :],
-            dropout=self.dropout if self.training else 0.0,
-        )
-        return self.output(attended_BHTK.transpose(1, 2).flatten(2))
+    def forward(self, x_BTD: Tensor, sight: Sight = Sight(), state: State | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D).
+
+        Args:
+            x_BTD: T positions, which follow those in `state`.
+            sight: of this pass.
+            state: the ring buffer of this layer in a cache, which is written.
+        """
+        query, key, value = self._heads(x_BTD, sight)
+        if state is None:
+            dropout = self.dropout if self.training else 0.0
+            attended = attend(query, key, value, sight.mask, causal=self.causal, window=self.window, dropout=dropout)
+        else:
+            assert self.causal, "only a causal layer goes on from what it has read"
+            attended = self._onward(query, key, value, sight, state).to(x_BTD.dtype)
+        return self.output(attended.transpose(1, 2).flatten(2))
+
+    def _heads(self, x_BTD: Tensor, sight: Sight) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, K), keys and values (B, H', T, K)."""
+        x_BTHK = self.project(x_BTD).unflatten(-1, (-1, self.head_width))
+        queries, turned = self.num_heads, self.num_heads + self.num_kv_heads
+        both_BTHK, value_BTHK = x_BTHK[:, :, :turned], x_BTHK[:, :, turned:]
+        if self.query_norm is not None and self.key_norm is not None:
+            both_BTHK = torch.cat((self.query_norm(both_BTHK[:, :, :queries]), self.key_norm(both_BTHK[:, :, queries:])), dim=2)
+        if sight.turn is not None:
+            both_BTHK = rotate(both_BTHK, sight.turn)
+        return both_BTHK[:, :, :queries].transpose(1, 2), both_BTHK[:, :, queries:].transpose(1, 2), value_BTHK.transpose(1, 2)
+
+    def _onward(self, query: Tensor, key: Tensor, value: Tensor, sight: Sight, state: State) -> Tensor:
+        """Attend to what the ring holds and to what is new, in the ring's type."""
+        query = query.to(state[0].dtype)
+        if query.shape[2] > 1:
+            assert sight.start is not None
+            keys, values = write_many(state, key, value, sight.start)
+            return attend(query, keys, values, sight.mask, causal=True, window=self.window)
+        write_one(state, key, value, sight.start, sight.lengths)
+        # The queries of one token that share keys are rows of one product; what they see needs no order.
+        query, mask = query.unflatten(1, (self.num_kv_heads, -1)).squeeze(3), sight.mask
+        if mask is not None and mask.shape[1] > 1:
+            mask = mask.unflatten(1, (self.num_kv_heads, -1)).squeeze(3)
+        return _fused(query, state[0][:, :, : sight.reach], state[1][:, :, : sight.reach], mask, 0.0).flatten(1, 2).unsqueeze(2)

@@ -42,6 +42,11 @@ TABLE: dict[str, Row] = {
     "recurrent": Row(lambda fan_in, _: 1 / math.sqrt(fan_in), "orthogonal, of each gate; Saxe et al. 2014"),
     "embedding": Row(lambda _, fan_out: 1 / math.sqrt(fan_out), "a row of norm 1"),
     "position": Row(lambda _, __: 1.0, "as large as what it is added to; sinusoids have 0.71"),
+    "token": Row(
+        lambda _, fan_out: 0.5 / math.sqrt(fan_out),
+        "as it scores tokens too: with a normed state the scores deviate by 1/2, so that the first loss is ln V + 1/8; "
+        "0.018 at a width of 768, where Radford et al. 2019 have 0.02",
+    ),
     "output": Row(lambda fan_in, _: 1 / math.sqrt(fan_in), "as linear"),
 }
 """Standard deviations by role. Biases start at 0 and the scales of norms at 1, but for the forget gate of an LSTM."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 GridNorm = Literal["none", "batch", "layer", "group"]
 VectorNorm = Literal["none", "batch", "layer"]
@@ -37,6 +38,14 @@ def vector_norm(name: VectorNorm, width: int) -> nn.Module:
     return nn.BatchNorm1d(width) if name == "batch" else nn.LayerNorm(width)
 
 
-def sequence_norm(name: SequenceNorm, width: int) -> nn.Module:
-    """The norm called `name` for (B, T, D), over D at each position."""
-    return nn.LayerNorm(width) if name == "layer" else nn.RMSNorm(width, eps=1e-5)
+class RMSNorm(nn.RMSNorm):
+    """Root-mean-square norm (Zhang and Sennrich 2019, equation 4), in the type of what comes in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
+def sequence_norm(name: SequenceNorm, width: int, *, epsilon: float = 1e-5, bias: bool = True) -> nn.Module:
+    """The norm called `name` for (B, T, D), over D at each position; `bias` is that of a layer norm."""
+    return nn.LayerNorm(width, eps=epsilon, bias=bias) if name == "layer" else RMSNorm(width, eps=epsilon)

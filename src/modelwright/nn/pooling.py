@@ -62,7 +62,7 @@ class Pool(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Features -> (B, D)."""
-        x, mask = features
+        x, mask, _ = features
         if self.kind == "vector":
             return x
         if self.how == "flatten":

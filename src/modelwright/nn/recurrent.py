@@ -1,23 +1,102 @@
-"""Recurrent layers: stacked and bidirectional RNN, GRU and LSTM over sequences of uneven lengths.
+"""Recurrent layers: stacked and bidirectional RNN, GRU and LSTM over sequences of uneven lengths, packed documents, and on from a cache.
 
 B batch, T time, D width of a layer's output: twice the width of a direction if there are two.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from modelwright.core.batch import Features, FeatureSpec
+from modelwright.nn.cache import Cache, State, state_dtype
+from modelwright.nn.dropout import LockedDropout
 from modelwright.nn.pooling import last_in_time, lengths, max_over_time, mean_over_time
 
 Cell = Literal["rnn", "gru", "lstm"]
 RecurrentPooling = Literal["last", "mean", "max", "none"]
 
 _LAYERS: dict[Cell, type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+class RecurrentLayer(nn.Module):
+    """One recurrent layer.
+
+    Args:
+        cell: `rnn` (tanh), `gru` or `lstm`.
+        width_in: of the sequence that comes in.
+        width: of each direction's state.
+        bidirectional: a second direction reads from the end.
+        weight_dropout: probability in training that a recurrent weight is dropped (DropConnect; Merity et al. 2018, section 2).
+    """
+
+    def __init__(self, cell: Cell, width_in: int, width: int, *, bidirectional: bool = False, weight_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.rnn = _LAYERS[cell](width_in, width, batch_first=True, bidirectional=bidirectional)
+        self.weight_dropout = weight_dropout
+
+    def new_state(self, rows: int) -> State:
+        """The state (rows, D) before the first token; an LSTM has two."""
+        _, device = state_dtype(self)
+        return tuple(torch.zeros(rows, self.rnn.hidden_size, device=device) for _ in range(2 if isinstance(self.rnn, nn.LSTM) else 1))
+
+    def forward(
+        self, x_BTD: Tensor, mask_BT: Tensor | None = None, documents_BT: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A sequence (B, T, D') -> all outputs (B, T, D), and the last one of each direction (B, D).
+
+        Args:
+            x_BTD: the sequence.
+            mask_BT: True where a position is real; these come first.
+            documents_BT: each document starts from an empty state.
+            state: goes on from there, and is written there; with neither mask nor documents.
+        """
+        if documents_BT is not None:
+            assert state is None, "documents are packed in training, and a cache reads one"
+            assert not self.rnn.bidirectional, "documents are read in one direction"
+            out_BTD = self._read_documents(x_BTD, documents_BT)
+            return out_BTD, last_in_time(out_BTD, mask_BT)
+        if mask_BT is None:
+            out_BTD, final = self._run(x_BTD, state)
+        elif not self.rnn.bidirectional:
+            # What follows the last real position can't reach it, so nothing needs to be packed, which is slow.
+            out_BTD, _ = self._run(x_BTD, None)
+            return out_BTD, last_in_time(out_BTD, mask_BT)
+        else:
+            packed, final = self._run(pack_padded_sequence(x_BTD, lengths(mask_BT).cpu(), batch_first=True, enforce_sorted=False), None)
+            out_BTD, _ = pad_packed_sequence(packed, batch_first=True, total_length=x_BTD.shape[1])
+        final_states = final if isinstance(final, tuple) else (final,)
+        if state is not None:
+            for kept, new in zip(state, final_states, strict=True):
+                kept.copy_(new[0])
+        return out_BTD, torch.cat(tuple(final_states[0]), dim=-1)
+
+    def _run(self, x: Any, state: State | None) -> tuple[Any, Any]:
+        """PyTorch's layer, with dropped recurrent weights in training."""
+        arguments = (x,) if state is None else (x, tuple(part[None] for part in state) if len(state) > 1 else state[0][None])
+        if not (self.training and self.weight_dropout):
+            return self.rnn(*arguments)
+        dropped = {
+            name: F.dropout(weight, self.weight_dropout) for name, weight in self.rnn.named_parameters() if name.startswith("weight_hh")
+        }
+        return torch.func.functional_call(self.rnn, dropped, arguments)
+
+    def _read_documents(self, x_BTD: Tensor, documents_BT: Tensor) -> Tensor:
+        """Each document as a row of its own, and back."""
+        first_BT = torch.ones_like(documents_BT, dtype=torch.bool)
+        first_BT[:, 1:] = documents_BT[:, 1:] != documents_BT[:, :-1]
+        first_N = first_BT.flatten()
+        starts = first_N.nonzero()[:, 0]
+        document_N = first_N.cumsum(0) - 1
+        place_N = torch.arange(len(first_N), device=first_N.device) - starts[document_N]
+        alone = x_BTD.new_zeros(len(starts), int(place_N.max()) + 1, x_BTD.shape[2])
+        alone = alone.index_put((document_N, place_N), x_BTD.flatten(0, 1))
+        out, _ = self._run(alone, None)
+        return out[document_N, place_N].unflatten(0, documents_BT.shape)
 
 
 class Recurrent(nn.Module):
@@ -28,8 +107,12 @@ class Recurrent(nn.Module):
         spec: the sequence that comes in.
         width: of each direction's state.
         depth: number of layers.
-        bidirectional: a second stack reads from the end.
+        bidirectional: a second direction of each layer reads from the end.
         dropout: probability in training, between layers.
+        input_dropout: the same, of what comes in.
+        output_dropout: the same, of what goes out.
+        weight_dropout: probability in training that a recurrent weight is dropped.
+        locked: a dropped channel is dropped at every moment.
         pool: `last` gives the last layer's final state of each direction, `mean` and `max` go over time, `none` gives the sequence.
     """
 
@@ -42,37 +125,40 @@ class Recurrent(nn.Module):
         *,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        locked: bool = False,
         pool: RecurrentPooling = "last",
     ) -> None:
         super().__init__()
         assert spec.kind == "sequence", spec
-        between = dropout if depth > 1 else 0.0
-        self.layers = _LAYERS[cell](spec.width, width, depth, batch_first=True, dropout=between, bidirectional=bidirectional)
-        self.bidirectional, self.pool = bidirectional, pool
         width_out = width * (2 if bidirectional else 1)
+        self.layers = nn.ModuleList(
+            RecurrentLayer(cell, width_out if number else spec.width, width, bidirectional=bidirectional, weight_dropout=weight_dropout)
+            for number in range(depth)
+        )
+        drop = LockedDropout if locked else nn.Dropout
+        self.input_dropout, self.dropout = drop(input_dropout), drop(dropout)
+        self.output_dropout = drop(output_dropout) if pool == "none" else nn.Dropout(output_dropout)
+        self.bidirectional, self.pool = bidirectional, pool
         self.gives = FeatureSpec("sequence", width_out, spec.size) if pool == "none" else FeatureSpec("vector", width_out)
 
-    def forward(self, features: Features) -> Features:
-        """A sequence (B, T, D'), whose real positions come first -> a vector (B, D), or a sequence (B, T, D) if nothing is pooled."""
-        x_BTD, last_BD = self._read(*features)
-        mask_BT = features.mask
-        if self.pool == "none":
-            return Features(x_BTD, mask_BT)
-        if self.pool == "last":
-            return Features(last_BD)
-        return Features((mean_over_time if self.pool == "mean" else max_over_time)(x_BTD, mask_BT))
+    def new_cache(self, rows: int, capacity: int) -> Cache:
+        """An empty cache for `rows` sequences; a state is as big after a token as after many."""
+        return Cache(rows, capacity, [layer.new_state(rows) for layer in self.layers])  # type: ignore[operator]
 
-    def _read(self, x_BTD: Tensor, mask_BT: Tensor | None) -> tuple[Tensor, Tensor]:
-        """All outputs, and the last layer's final state."""
-        if mask_BT is None:
-            out_BTD, state = self.layers(x_BTD)
-        elif not self.bidirectional:
-            # What follows the last real position can't reach it, so nothing needs to be packed, which is slow.
-            out_BTD, _ = self.layers(x_BTD)
-            return out_BTD, last_in_time(out_BTD, mask_BT)
-        else:
-            packed = pack_padded_sequence(x_BTD, lengths(mask_BT).cpu(), batch_first=True, enforce_sorted=False)
-            packed_out, state = self.layers(packed)
-            out_BTD, _ = pad_packed_sequence(packed_out, batch_first=True, total_length=x_BTD.shape[1])
-        hidden = state[0] if isinstance(state, tuple) else state
-        return out_BTD, torch.cat((hidden[-2], hidden[-1]), dim=-1) if self.bidirectional else hidden[-1]
+    def forward(self, features: Features, cache: Cache | None = None) -> Features:
+        """A sequence (B, T, D'), whose real positions come first -> a vector (B, D), or a sequence (B, T, D) if nothing is pooled."""
+        x_BTD, mask_BT, documents_BT = features
+        states = [None] * len(self.layers) if cache is None else cache.layers
+        x_BTD, last_BD = self.input_dropout(x_BTD), x_BTD[:, -1]
+        for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
+            x_BTD, last_BD = layer(self.dropout(x_BTD) if number else x_BTD, mask_BT, documents_BT, state)
+        if cache is not None:
+            cache.advance(x_BTD.shape[1])
+        if self.pool == "none":
+            return Features(self.output_dropout(x_BTD), mask_BT, documents_BT)
+        if self.pool == "last":
+            return Features(self.output_dropout(last_BD))
+        return Features(self.output_dropout((mean_over_time if self.pool == "mean" else max_over_time)(x_BTD, mask_BT)))

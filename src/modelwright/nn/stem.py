@@ -5,7 +5,7 @@ B batch, D width of a vector.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from torch import Tensor, nn
 
@@ -37,6 +37,15 @@ class StemConfig(Config):
     """Whether the order of its sequence means something; that of a table's columns doesn't."""
 
     name: str
+
+    def sized(self, width: int | None, size: float = 1.0) -> Self:
+        """These settings, with what they leave open decided for a backbone.
+
+        Args:
+            width: of its stream; None where it has no one width.
+            size: factor on initial vectors that suits it.
+        """
+        return self
 
     def build(self, schema: Schema) -> Stem:
         """The stem for data like `schema`, whose kind is `reads`.

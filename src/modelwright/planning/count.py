@@ -15,11 +15,14 @@ class Count:
 
     Attributes:
         parameters: number of trainable parameters by role (`stem`, `backbone`, `head`).
-        flops: floating-point operations of the forward pass of one example; a multiply and an add are two.
+        flops: floating-point operations of the forward pass of one example (of a text: of one window, attention and head included); a
+            multiply and an add are two. Attention counts as if it were full, in a causal network too (Chowdhery et al. 2022, appendix B).
+        tokens: of one example that is a text; 1 for other inputs.
     """
 
     parameters: dict[str, int]
     flops: int
+    tokens: int = 1
 
     @property
     def total_parameters(self) -> int:
@@ -31,6 +34,16 @@ class Count:
         """Forward and backward of one example: three times the forward (Kaplan et al. 2020, section 2.1)."""
         return 3 * self.flops
 
+    @property
+    def flops_per_token(self) -> float:
+        """Of the forward pass, on average over the window."""
+        return self.flops / self.tokens
+
+    @property
+    def training_flops_per_token(self) -> float:
+        """Forward and backward, on average over the window."""
+        return self.training_flops / self.tokens
+
 
 def count(network: nn.Module, inputs: dict[str, Tensor]) -> Count:
     """Count a network that lies on the meta device.
@@ -40,7 +53,10 @@ def count(network: nn.Module, inputs: dict[str, Tensor]) -> Count:
         inputs: a batch of two or more examples on the meta device.
     """
     parameters = {role: sum(p.numel() for p in part.parameters()) for role, part in network.named_children()}
-    size = len(next(iter(inputs.values())))
+    first = next(iter(inputs.values()))
+    # Elsewhere whole layers (recurrent ones, attention) are one kernel, which the counter doesn't know; here they are products of matrices.
+    assert first.is_meta, "only on the meta device everything is counted"
+    size = len(first)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(inputs)
-    return Count(parameters, round(counter.get_total_flops() / size))
+    return Count(parameters, round(counter.get_total_flops() / size), inputs["tokens"].shape[1] if "tokens" in inputs else 1)

@@ -30,6 +30,8 @@ from modelwright.tasks.task import Task, tasks
 
 FORMAT = 1
 """Version of the folder's layout; a bundle of another one is refused."""
+TOKENIZER = "tokenizer.json"
+"""The tokenizer of a language model, in the format of the `tokenizers` library."""
 
 
 class BundleConfig(Config):
@@ -40,7 +42,9 @@ class BundleConfig(Config):
     data: DataConfig
     """How the training data was read; new data is read likewise."""
     data_schema: Schema
-    """The fitted schema: preprocessing and labels."""
+    """The fitted schema: preprocessing and labels. The tokenizer of a text lies beside, in `tokenizer.json`."""
+    tokenizer_digest: str = ""
+    """BLAKE2b digest of `tokenizer.json`; empty where there is none."""
     task: component(tasks)  # type: ignore[valid-type]
     stem: component(stems)  # type: ignore[valid-type]
     model: component(families, "family")  # type: ignore[valid-type]
@@ -75,8 +79,13 @@ def save_bundle(path: Path, config: BundleConfig, network: torch.nn.Module) -> N
         versions={"modelwright": __version__, "torch": torch.__version__, "python": platform.python_version()},
         digests={name: _digest(tensor) for name, tensor in weights.items()},
     )
+    tokenizer = config.data_schema.text.tokenizer if config.data_schema.kind == "text" else ""
+    if tokenizer:
+        complete = complete.replace(data_schema=_with_tokenizer(config.data_schema, ""), tokenizer_digest=_text_digest(tokenizer))
     with disk_errors(path), written_aside(path) as folder:
         folder.mkdir()
+        if tokenizer:
+            (folder / TOKENIZER).write_bytes(tokenizer.encode())
         (folder / "model.safetensors").write_bytes(safetensors.torch.save(weights))
         (folder / "bundle.json").write_text(json.dumps(complete.model_dump(mode="json"), indent=2), encoding="utf-8")
 
@@ -94,6 +103,8 @@ def load_bundle(path: Path | str) -> Bundle:
     if isinstance(found := values.get("format"), int) and found != FORMAT:
         raise InputError(f"bundle format {found}", where=path, expected=str(FORMAT), remedy="Use the version that wrote it")
     config = validate(BundleConfig, values, source=str(path / "bundle.json"))
+    if config.tokenizer_digest:
+        config = config.replace(data_schema=_with_tokenizer(config.data_schema, _read_tokenizer(path / TOKENIZER, config.tokenizer_digest)))
     try:
         weights = safetensors.torch.load_file(path / "model.safetensors")
     except (OSError, SafetensorError) as error:
@@ -122,6 +133,27 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise _damaged(path, "it holds no object")
     return values
+
+
+def _with_tokenizer(schema: Schema, tokenizer: str) -> Schema:
+    """The schema of a text, with another tokenizer in it."""
+    return schema.replace(inputs=(schema.text.replace(tokenizer=tokenizer), *schema.inputs[1:]))
+
+
+def _read_tokenizer(path: Path, digest: str) -> str:
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise InputError("is missing", where=path, remedy="Restore it, or train again") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(path, str(error)) from None
+    if _text_digest(text) != digest:
+        raise _damaged(path, "it is not what was written")
+    return text
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _damaged(path: Path, reason: str) -> InputError:

@@ -62,13 +62,25 @@ class Task(ABC):
     tie_breaker: str | None = None
 
     @abstractmethod
-    def loss(self, output: Tensor, target: Tensor) -> tuple[Tensor, int]:
+    def loss(self, output: Tensor, target: Tensor) -> tuple[Tensor, Any]:
         """The sum of the examples' losses, in float32 whatever the network computes in, and their count.
 
         Args:
             output: (B, O) of the network.
             target: (B,) as a batch holds it, or soft ones as mixing makes them.
         """
+
+    def objective(self, network: Any, inputs: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Any]:
+        """What training lowers: the sum of the losses of what the network makes of `inputs`, and the count to divide it by.
+
+        A task overrides it where it can do with less than the whole output.
+
+        Args:
+            network: from the inputs of a batch to its output (B, O).
+            inputs: by name.
+            target: as `loss` takes it.
+        """
+        return self.loss(network(inputs).float(), target)
 
     @abstractmethod
     def meter(self, replicates: int = 0, seed: int = 0) -> Meter:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import torch
 from torch import nn
 
 from modelwright.core.batch import Batch
-from modelwright.training.rule import LossTask, Precision
+from modelwright.training.objective import LossTask, Objective
+from modelwright.training.rule import Precision
 from modelwright.training.timing import fastest_seconds, practice_step
 
 COMPILE_SECONDS = {"cpu": 30.0, "cuda": 40.0}
@@ -29,7 +29,7 @@ def choose_compilation(network: nn.Module, task: LossTask, batch: Batch, precisi
     if not worth_trying(expected_seconds, next(network.parameters()).device.type):
         return False
     plain = practice_step(network, task, batch, precision)
-    compiled = practice_step(network, task, batch, precision, wrap=torch.compile)
+    compiled = practice_step(network, task, batch, precision, wrap=compile_objective)
     began = time.perf_counter()
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
@@ -51,6 +51,6 @@ def pays_back(plain: float, compiled: float, cost: float, rest: float) -> bool:
     return rest * (1.0 - compiled / plain) > cost
 
 
-def compile_network(network: nn.Module) -> Any:
-    """The network's compiled form, which shares its weights."""
-    return torch.compile(network)
+def compile_objective(objective: Objective) -> Objective:
+    """The compiled form of an objective, its network and its loss in one; shares the network's weights."""
+    return torch.compile(objective)

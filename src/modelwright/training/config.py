@@ -42,6 +42,8 @@ class TrainingConfig(Config):
     """Longest gradient; a longer one is scaled down."""
     accumulation: int = Field(default=1, ge=1)
     """Slices that a batch is cut to, one after the other, to save memory; the update stays that of the whole batch."""
+    activation_checkpointing: bool = False
+    """Whether a backbone's blocks forget what they computed and compute it once more in the backward pass: less memory, a third more time."""
     ema: float | None = Field(default=None, gt=0, le=1)
     """Half-life of the averaged weights as a share of the run, so that one value suits every length; 0.02 is a good one."""
     evaluations: int = Field(default=20, ge=1)

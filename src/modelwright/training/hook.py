@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modelwright.training.speed import Speed
+
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
@@ -16,11 +18,12 @@ class StepInfo:
         progress: share of the run done, in 0..1.
         samples: examples trained on, repetitions counted.
         seconds: time since the start of the run, pauses between sessions not counted.
-        loss: mean loss of an example in this step (on an accelerator: in the steps since the last reading).
+        loss: mean loss of an example (of a text: of a token) in this step (on an accelerator: in the steps since the last reading).
         learning_rate: of this step, of the first parameter group.
         grad_norm: length of the whole gradient, before clipping.
         metrics: by name, when this is an evaluation; else None.
         primary: the metric that decides; None without evaluations.
+        speed: of the last steps; None before the first.
     """
 
     step: int
@@ -34,6 +37,7 @@ class StepInfo:
     grad_norm: float
     metrics: dict[str, float] | None = None
     primary: str | None = None
+    speed: Speed | None = None
 
 
 class Hook:

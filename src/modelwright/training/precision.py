@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from modelwright.core.batch import Batch
-from modelwright.training.rule import LossTask, Precision
+from modelwright.training.objective import LossTask
+from modelwright.training.rule import Precision
 from modelwright.training.timing import fastest_seconds, practice_step
 
 MemoryFormat = Literal["contiguous", "channels_last"]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from torch import nn
 
 from modelwright.core.batch import Batch
-from modelwright.training.compilation import choose_compilation, compile_network
+from modelwright.training.activation_checkpointing import checkpoint_activations
+from modelwright.training.compilation import choose_compilation, compile_objective
 from modelwright.training.config import TrainingConfig
+from modelwright.training.objective import LossTask
 from modelwright.training.precision import arrange, choose_precision
-from modelwright.training.rule import LossTask, SupervisedRule
+from modelwright.training.rule import SupervisedRule
 
 PATIENCE, SHORTEST_PATIENCE, LONGEST_PATIENCE = 0.02, 1.0, 5.0
 """Share of the run for measuring what is fastest, and its bounds in seconds."""
@@ -44,7 +43,8 @@ def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed:
     assert config.memory_format != "auto", "resolve the configuration first"
     assert config.compile != "auto", "resolve the configuration first"
     arrange(network, config.memory_format)
-    forward: Callable[..., Any] | None = compile_network(network) if config.compile else None
+    if config.activation_checkpointing:
+        checkpoint_activations(network)
     return SupervisedRule(
         network,
         task,
@@ -55,5 +55,5 @@ def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed:
         clip_norm=config.clip_norm,
         accumulation=config.accumulation,
         ema=config.ema,
-        forward=forward,
+        wrap=compile_objective if config.compile else None,
     )

@@ -15,6 +15,7 @@ from modelwright.core.batch import Batch
 from modelwright.core.errors import DivergedError
 from modelwright.core.randomness import derive
 from modelwright.training.average import WeightAverage
+from modelwright.training.objective import LossTask, Objective, objective_of
 from modelwright.training.optimizer import Optimizer
 from modelwright.training.schedule import Schedule
 
@@ -27,7 +28,7 @@ class StepOutcome(NamedTuple):
     """What a step gave.
 
     Attributes:
-        loss: mean loss of an example in this step (on an accelerator: in the steps since the last reading).
+        loss: mean loss of an example (of a text: of a token) in this step (on an accelerator: in the steps since the last reading).
         grad_norm: length of the whole gradient, before clipping.
         learning_rate: of the first parameter group.
     """
@@ -35,14 +36,6 @@ class StepOutcome(NamedTuple):
     loss: float
     grad_norm: float
     learning_rate: float
-
-
-class LossTask(Protocol):
-    """What a step rule needs of a task."""
-
-    def loss(self, output: Tensor, target: Tensor) -> tuple[Tensor, Any]:
-        """The sum of the examples' losses, and how many they are."""
-        ...
 
 
 class StepRule(Protocol):
@@ -77,8 +70,8 @@ class SupervisedRule:
     """Gradient descent on a task's loss.
 
     Args:
-        network: called as `network(batch.inputs) -> (B, outputs)`; trained in place.
-        task: its `loss(output, target)` gives a sum and a count, divided once for the whole batch.
+        network: trained in place.
+        task: its `objective(network, inputs, target)` gives a sum and a count, divided once for the whole batch.
         optimizer: of the network's parameters; its learning rates are set before every step.
         schedule: factor of the learning rates at each progress.
         seed: dropout draws from a generator keyed by (seed, step).
@@ -87,7 +80,7 @@ class SupervisedRule:
         accumulation: into how many slices a batch is cut to save memory; the gradient stays that of the whole batch, unless the network
             normalizes over the batch.
         ema: half-life of the weight average, as a share of the run; None averages nothing.
-        forward: a faster form of the network, compiled for example; the network itself if None.
+        wrap: makes a faster form of the objective, compiled for example; None leaves it as it is.
     """
 
     def __init__(
@@ -102,12 +95,13 @@ class SupervisedRule:
         clip_norm: float | None = 1.0,
         accumulation: int = 1,
         ema: float | None = None,
-        forward: Callable[[dict[str, Tensor]], Tensor] | None = None,
+        wrap: Callable[[Objective], Objective] | None = None,
     ) -> None:
         assert accumulation >= 1
-        self.network, self._loss, self._optimizer, self._schedule = network, task.loss, optimizer, schedule
+        self.network, self._optimizer, self._schedule = network, optimizer, schedule
         self._seed, self._precision, self._clip_norm, self._accumulation = seed, precision, clip_norm, accumulation
-        self._forward = forward or network
+        objective = objective_of(network, task)
+        self._objective = objective if wrap is None else wrap(objective)
         self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         assert self._parameters, "a network without parameters can't be trained"
         self._device = self._parameters[0].device
@@ -164,8 +158,7 @@ class SupervisedRule:
     def _loss_sum(self, batch: Batch) -> tuple[Tensor, Any]:
         assert batch.target is not None, "training needs a target"
         with self._autocast():
-            output = self._forward(batch.inputs)
-        return self._loss(output.float(), batch.target)
+            return self._objective(batch.inputs, batch.target)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16")

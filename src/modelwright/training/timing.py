@@ -7,13 +7,13 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from modelwright.core.batch import Batch
-from modelwright.training.rule import LossTask, Precision
+from modelwright.training.objective import LossTask, Objective, objective_of
+from modelwright.training.rule import Precision
 
 Step = Callable[[], None]
 
@@ -23,11 +23,12 @@ def practice_step(
     task: LossTask,
     batch: Batch,
     precision: Precision,
-    wrap: Callable[[nn.Module], Any] | None = None,
+    wrap: Callable[[Objective], Objective] | None = None,
 ) -> Step:
     """Forward and backward pass on a copy of the network; the update, the same for every candidate, is left out."""
     practice = copy.deepcopy(network).train()
-    forward = practice if wrap is None else wrap(practice)
+    objective = objective_of(practice, task)
+    objective = objective if wrap is None else wrap(objective)
     device = next(practice.parameters()).device
     there = batch.to(device)
     assert there.target is not None, "training needs a target"
@@ -35,8 +36,7 @@ def practice_step(
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            output = forward(there.inputs)
-        total, count = task.loss(output.float(), target)
+            total, count = objective(there.inputs, target)
         (total / count).backward()
         practice.zero_grad()
         if device.type == "cuda":

@@ -16,12 +16,14 @@ from modelwright.core.batch import Batch
 from modelwright.core.errors import RunInterrupted
 from modelwright.training import checkpoint
 from modelwright.training.config import TrainingConfig
+from modelwright.training.device_peaks import peak_flops
 from modelwright.training.hook import Hook, StepInfo
 from modelwright.training.interrupt import StopSignal
 from modelwright.training.pace import Clock, Evaluations, FixedPace, Pace, TimedPace
 from modelwright.training.record import Record
 from modelwright.training.result import Measurement, StopReason, TrainingResult
 from modelwright.training.rule import StepOutcome, StepRule
+from modelwright.training.speed import Speedometer
 from modelwright.training.steps import plan_steps
 
 Evaluate = Callable[[nn.Module], dict[str, float]]
@@ -67,7 +69,7 @@ class Trainer:
         tie_breaker: the metric that decides where the primary one is equal, less of it being better.
         clearly_better: whether one network beats another by more than chance; the best weights are restored only if they so beat the last.
         evaluation_samples: examples that `evaluate` goes through; with it the number of evaluations can be kept within their share.
-        flops_per_sample: of forward and backward pass, for a budget of FLOPs.
+        flops_per_sample: of forward and backward pass, for a budget of FLOPs and the share of the peak that is reached.
         tokens_per_sample: for a budget of tokens.
         deadline: for a budget of seconds: the time of `clock` at which the loop must have ended; without it, the budget counts from `fit`.
         hooks: watch the run.
@@ -108,6 +110,7 @@ class Trainer:
             tokens_per_sample=tokens_per_sample,
         )
         self._record = Record(primary, higher_is_better, tie_breaker)
+        self._speedometer = Speedometer(flops_per_sample, self._peak() if hooks and flops_per_sample else None)
         self._pace: Pace | None = None
         self._outcome = StepOutcome(math.nan, math.nan, math.nan)
         self._session = self._saved = 0.0
@@ -152,8 +155,9 @@ class Trainer:
         assert self._pace is not None
         pace, record = self._pace, self._record
         while not pace.finished(record.step):
-            batch = self._loader.batch(record.step)
+            batch = self._speedometer.load(self._loader, record.step)
             self._outcome = self._rule.step(batch, record.step, pace.progress(record.step), pace.progress(record.step + 1))
+            self._speedometer.stepped(batch)
             record.count(batch.size, self._outcome.loss)
             pace.stepped(record.step)
             self._tell_step()
@@ -170,6 +174,9 @@ class Trainer:
             if self._clock() >= limit:
                 return "seconds"
         return "budget"
+
+    def _peak(self) -> float | None:
+        return peak_flops(next(self._rule.network.parameters()).device, "bfloat16" if self._config.precision == "bfloat16" else "float32")
 
     def _weights_to_keep(self) -> dict[str, Tensor] | None:
         """The best weights if they are to be restored; None for the last ones."""
@@ -281,4 +288,5 @@ class Trainer:
             grad_norm=self._outcome.grad_norm,
             metrics=metrics,
             primary=self._record.primary,
+            speed=self._speedometer.read(),
         )

@@ -9,21 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelwright.core.config import validate
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
-from modelwright.core.schema import Schema
 from modelwright.core.units import Budget, format_duration
-from modelwright.data.dataset import Dataset
 from modelwright.metrics.estimate import PROPORTIONS
-from modelwright.models.family import families as known_families
 from modelwright.planning.curve import CurvePoint, Forecast, forecast_error_rate, forecast_loss
 from modelwright.training.machine import prepare_machine
+from modelwright.workflows.candidates import candidates, plain_recipe, wanted_families
 from modelwright.workflows.compare import Comparison, Trial
 from modelwright.workflows.finish import Outcome
-from modelwright.workflows.job import Job, Probe, probe, read
+from modelwright.workflows.job import Job, Probe, read
 from modelwright.workflows.judge import judging_seconds
-from modelwright.workflows.recipe import Recipe, apply
+from modelwright.workflows.recipe import apply
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.train import BASELINE_SHARE, data_name, run_job
 from modelwright.workflows.train import train as train_run
@@ -97,7 +94,7 @@ def _build(plan: Mapping[str, Any], run: Run | None, done: list[Trial], reporter
         reporter: whom to tell.
         started: from when the budget counts.
     """
-    first = _recipe(plan["values"], _wanted(plan, None)[0])
+    first = plain_recipe(plan["values"], wanted_families(plan["families"], None)[0])
     dataset = read(first, reporter)
     digest = dataset.digest()
     if plan.get("digest", digest) != digest:
@@ -107,62 +104,28 @@ def _build(plan: Mapping[str, Any], run: Run | None, done: list[Trial], reporter
     plan = {**plan, "digest": digest}
     if "validation" not in dataset.splits:
         raise InputError("build needs a validation split to compare on", remedy="Leave data.validation above 0")
-    names = _wanted(plan, dataset.schema)
+    names = wanted_families(plan["families"], dataset.schema)
     if not names:
         raise InputError(f"no family is known to suit a {dataset.schema.kind}", remedy="Name some with --family")
-    candidates = {name: probe(Job.make(_fitted(plan["values"], name, dataset), dataset)) for name in names}
-    seconds = plan.get("seconds") or _comparison_seconds(next(iter(candidates.values())), started)
+    probed = candidates(plan["values"], names, dataset)
+    seconds = plan.get("seconds") or _comparison_seconds(next(iter(probed.values())), started)
     new = run is None
     run = run or Run.create(first.name, None if plan["output"] is None else Path(plan["output"]))
     with run.interruptible("build", new=new):
-        return _compare_and_train(run, plan, candidates, seconds, done, reporter, started)
+        return _compare_and_train(run, plan, probed, seconds, done, reporter, started)
 
 
 def _compare_and_train(
-    run: Run, plan: Mapping[str, Any], candidates: dict[str, Probe], seconds: float, done: list[Trial], reporter: Reporter, started: float
+    run: Run, plan: Mapping[str, Any], probed: dict[str, Probe], seconds: float, done: list[Trial], reporter: Reporter, started: float
 ) -> Outcome:
     reporter.attach(run.log)
-    reporter.say("compare", f"{' · '.join(candidates)} at equal compute, {format_duration(seconds)} in all")
-    best, comparison = _compare(run, plan, candidates, seconds, done, reporter, started)
+    reporter.say("compare", f"{' · '.join(probed)} at equal compute, {format_duration(seconds)} in all")
+    best, comparison = _compare(run, plan, probed, seconds, done, reporter, started)
     timed = comparison.candidates[best]
     timed = Probe(timed.job.renamed(f"{timed.job.recipe.name}-{timed.job.family}"), timed.step_seconds)
     score = _forecast(comparison, best, timed.job, started)
     details = {"winner": best, "comparison": [trial.model_dump() for trial in comparison.trials]}
     return run_job(run, timed, reporter, started, score=score, details=details)
-
-
-def _wanted(plan: Mapping[str, Any], schema: Schema | None) -> list[str]:
-    """The families to compare: those asked for, else those that suit the data (all of them as long as that is unknown)."""
-    if plan["families"]:
-        return [known_families[name].model_fields["family"].default for name in plan["families"]]
-    return [name for name, family in known_families.items() if schema is None or schema.kind in family.suits]
-
-
-def _recipe(values: Mapping[str, Any], family: str) -> Recipe:
-    """The recipe of a candidate as the user's settings give it."""
-    model = values.get("model", {})
-    own = model if isinstance(model, dict) and model.get("family", family) == family else {}
-    return validate(Recipe, {**values, "model": {**own, "family": family}})
-
-
-def _fitted(values: Mapping[str, Any], family: str, dataset: Dataset) -> Recipe:
-    """The same, with batch size, learning rate and augmentation chosen to suit the data where the user left them open."""
-    recipe = _recipe(values, family)
-    given = values.get("training", {})
-    changes: dict[str, Any] = {}
-    if "batch_size" not in given:
-        changes["batch_size"] = batch_size(len(dataset.train))
-    if "optimizer" not in given:
-        changes["optimizer"] = {"name": "adamw", "learning_rate": known_families[family].learning_rate, "weight_decay": 0.05}
-    if "augmentations" not in given and dataset.schema.kind == "image":
-        pixels = max(1, round(min(dataset.schema.image.shape[1:]) / 14))
-        changes["augmentations"] = ({"name": "shift", "pixels": pixels}, {"name": "rotate", "degrees": 10, "scale": 0.1})
-    return recipe.replace(training=recipe.training.replace(**changes))
-
-
-def batch_size(examples: int) -> int:
-    """A power of two in 16..128 that makes an epoch about twenty steps or more."""
-    return min(128, max(16, 2 ** math.floor(math.log2(max(examples / 20, 1)))))
 
 
 def _comparison_seconds(timed: Probe, started: float) -> float:
@@ -184,7 +147,7 @@ def _comparison_seconds(timed: Probe, started: float) -> float:
 
 
 def _compare(
-    run: Run, plan: Mapping[str, Any], candidates: dict[str, Probe], seconds: float, done: list[Trial], reporter: Reporter, started: float
+    run: Run, plan: Mapping[str, Any], probed: dict[str, Probe], seconds: float, done: list[Trial], reporter: Reporter, started: float
 ) -> tuple[str, Comparison]:
     """The comparison, saved after each trial, so that an interrupted one can go on."""
 
@@ -197,7 +160,7 @@ def _compare(
         run.write_json(run.comparison, state)
 
     keep(done)
-    comparison = Comparison(candidates, seconds, done, keep, reporter)
+    comparison = Comparison(probed, seconds, done, keep, reporter)
     try:
         return comparison.run(), comparison
     except (RunInterrupted, KeyboardInterrupt):

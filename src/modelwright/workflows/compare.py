@@ -12,10 +12,13 @@ from rich.table import Table
 
 from modelwright.core.errors import DivergedError, InputError
 from modelwright.core.units import format_count, format_duration
+from modelwright.data.split import Split
+from modelwright.data.token_split import TokenSplit
 from modelwright.evaluation.evaluate import evaluate
 from modelwright.evaluation.summary import label
 from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.planning.halving import plan_rounds, rank
+from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.job import Job, Probe, probe
 from modelwright.workflows.reporter import Reporter
 
@@ -24,6 +27,8 @@ SIZE_SHARE = 0.2
 FEWEST_STEPS = 20
 """A trial of fewer steps tells nothing."""
 REPLICATES = 100
+JUDGED_SHARE, FEWEST_JUDGED = 0.1, 64
+"""Share of a trial's time that judging it may take, and the validation examples that it is judged on at least."""
 
 
 class Trial(BaseModel):
@@ -47,6 +52,16 @@ class Trial(BaseModel):
     """Breaks ties between scores."""
 
 
+def _affordable(candidates: dict[str, Probe], seconds: float) -> Split | TokenSplit:
+    """The validation split; of a text, as much of it as the slowest candidate can be judged on in a small part of a trial's `seconds`."""
+    dataset = next(iter(candidates.values())).job.dataset
+    split = dataset.splits["validation"]
+    if dataset.schema.kind != "text":
+        return split
+    slowest = min(timed.samples_per_second for timed in candidates.values())
+    return split.sample(max(FEWEST_JUDGED, round(JUDGED_SHARE * seconds * slowest / FORWARD_SHARE)))
+
+
 class Comparison:
     """Runs the rounds of a comparison, and goes on where an interrupted one stopped.
 
@@ -62,6 +77,7 @@ class Comparison:
         self, candidates: dict[str, Probe], seconds: float, done: Sequence[Trial], keep: Callable[[list[Trial]], None], reporter: Reporter
     ) -> None:
         self.candidates, self.trials = dict(candidates), list(done)
+        self._validation = _affordable(candidates, min(entry.seconds for entry in plan_rounds(len(candidates), (1 - SIZE_SHARE) * seconds)))
         self._seconds, self._keep, self._reporter = seconds, keep, reporter
         self._live: Live | None = None
 
@@ -123,7 +139,7 @@ class Comparison:
         except DivergedError:
             self._reporter.say("dropped", f"{name} diverged")
             return None
-        measured = evaluate(network, job.task, job.dataset.splits["validation"], replicates=REPLICATES).estimates
+        measured = evaluate(network, job.task, self._validation, replicates=REPLICATES).estimates
         estimate = measured[job.task.primary]
         sign = 1 if job.task.higher_is_better else -1
         tie = measured.get(job.task.tie_breaker or "")
@@ -149,7 +165,7 @@ class Comparison:
         columns = sorted({trial.seconds for trial in self.trials})
         metric = label(next(iter(self.candidates.values())).job.task.primary)
         table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-        for header in ("   ", "family", "parameters", "examples/s", *(f"{metric} in {format_duration(seconds)}" for seconds in columns)):
+        for header in ("   ", "family", "parameters", "speed", *(f"{metric} in {format_duration(seconds)}" for seconds in columns)):
             table.add_column(header, justify="left" if header in ("   ", "family") else "right")
         leader = (
             rank([max(self.curve(name), key=lambda t: t.seconds) for name in self.candidates if self.curve(name)])[0].candidate
@@ -159,7 +175,7 @@ class Comparison:
         for name, timed in self.candidates.items():
             by_seconds = {trial.seconds: trial for trial in self.curve(name)}
             cells = [self._cell(by_seconds.get(seconds)) for seconds in columns]
-            row = (name, format_count(timed.job.count.total_parameters), format_count(timed.samples_per_second))
+            row = (name, format_count(timed.job.count.total_parameters), timed.job.speed(timed.samples_per_second))
             table.add_row("", *row, *cells, style="bold" if name == leader else None)
         return table
 

@@ -15,10 +15,11 @@ from modelwright.data.config import DataConfig
 from modelwright.data.examples import Reject
 from modelwright.data.prediction import labeled, read_examples
 from modelwright.data.split import Split
+from modelwright.data.text import read_text
 from modelwright.evaluation.evaluate import Measured
 from modelwright.evaluation.evaluate import evaluate as measure
 from modelwright.evaluation.summary import Evaluation
-from modelwright.serving.bundle import load_bundle
+from modelwright.serving.bundle import Bundle, load_bundle
 from modelwright.workflows.finish import show_evaluation
 from modelwright.workflows.judge import REPLICATES
 from modelwright.workflows.recipe import apply
@@ -90,6 +91,8 @@ def _measured(path: Path, data: str, split: str, changes: Mapping[str, Any], rep
     schema = bundle.config.data_schema
     values: dict[str, Any] = {"data": bundle.config.data.model_dump()}
     apply(values, changes=changes)
+    if schema.kind == "text":
+        return _measured_text(path, data, split, bundle, validate(DataConfig, values["data"]), reporter)
     examples = labeled(read_examples(data, schema, validate(DataConfig, values["data"])), schema)
     name = data
     if examples.split is not None and split != "all":
@@ -106,3 +109,12 @@ def _measured(path: Path, data: str, split: str, changes: Mapping[str, Any], rep
         reporter.say("", f"and {len(examples.rejects) - MOST_REJECTS:,} more; --json has them all")
     measured: Measured = measure(bundle.network, bundle.task, Split.of(schema, examples), replicates=REPLICATES)
     return Judgement(path, data, Evaluation.of(bundle.task, {name: measured}), examples.rejects)
+
+
+def _measured_text(path: Path, data: str, split: str, bundle: Bundle, config: DataConfig, reporter: Reporter) -> Judgement:
+    """Measure a language model on the split of that name, or on all of a text that has none."""
+    text, notes = read_text(data, bundle.config.data_schema, config, split=split)
+    for note in notes:
+        reporter.say("note", note)
+    measured = measure(bundle.network, bundle.task, text, replicates=REPLICATES)
+    return Judgement(path, data, Evaluation.of(bundle.task, {split: measured}))

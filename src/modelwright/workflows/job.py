@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from statistics import median
 
 import torch
 
-from modelwright.core.units import Budget
+from modelwright.core.units import Budget, format_bytes, format_count
 from modelwright.data.dataset import Dataset, load
 from modelwright.data.loader import Loader
 from modelwright.evaluation.comparison import compare
@@ -56,6 +56,8 @@ def read(recipe: Recipe, reporter: Reporter) -> Dataset:
 def summary(dataset: Dataset) -> str:
     """A data set in one line."""
     schema = dataset.schema
+    if schema.kind == "text":
+        return _text_summary(dataset)
     if schema.kind == "image":
         channels, height, width = schema.image.shape
         what = f"{'grey' if channels == 1 else 'color'} images {height}x{width}"
@@ -64,6 +66,12 @@ def summary(dataset: Dataset) -> str:
     asked = f"{len(schema.classes)} classes" if schema.classes else f"target {schema.target.name}"
     sizes = " / ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
     return f"{sum(map(len, dataset.splits.values())):,} {what}, {asked} · {sizes}"
+
+
+def _text_summary(dataset: Dataset) -> str:
+    sizes = " / ".join(f"{format_count(split.tokens)} {name}" for name, split in dataset.splits.items())
+    text = sum(split.bytes for split in dataset.splits.values())
+    return f"{format_bytes(text)} of text, {dataset.schema.text.vocabulary:,} different tokens · tokens: {sizes}"
 
 
 @dataclass(frozen=True)
@@ -127,12 +135,24 @@ class Job:
             samples_per_epoch=len(self.dataset.train),
             steps_per_epoch=self.loader.steps_per_epoch,
             flops_per_sample=self.count.training_flops,
+            tokens_per_sample=self.tokens_per_sample,
         )
 
     @cached_property
     def loader(self) -> Loader:
         """The training batches."""
         return Loader(self.dataset.train, self.training.batch_size, self.recipe.seed, self.training.augmentations)
+
+    @property
+    def tokens_per_sample(self) -> int | None:
+        """Tokens of an example of text; None for other data."""
+        schema = self.dataset.schema
+        return schema.text.shape[0] if schema.kind == "text" else None
+
+    def speed(self, samples_per_second: float) -> str:
+        """A throughput as people read it: tokens a second of a text, else examples."""
+        tokens = self.tokens_per_sample
+        return f"{format_count(samples_per_second * (tokens or 1))} {'examples' if tokens is None else 'tokens'}/s"
 
     def network(self) -> Network:
         """The network with fresh weights, on the device."""
@@ -152,7 +172,13 @@ class Job:
         return advantage.value > CLEARLY * (advantage.high - advantage.low) / 3.92
 
     def trainer(
-        self, network: Network, *, seconds: float | None = None, hooks: Sequence[Hook] = (), checkpoints: Path | None = None
+        self,
+        network: Network,
+        *,
+        seconds: float | None = None,
+        hooks: Sequence[Hook] = (),
+        checkpoints: Path | None = None,
+        observe: Callable[[torch.nn.Module], None] = lambda network: None,
     ) -> Trainer:
         """The trainer of a job whose training settings are resolved.
 
@@ -161,20 +187,27 @@ class Job:
             seconds: what the loop may take, in place of the recipe's budget.
             hooks: watch the run.
             checkpoints: their folder.
+            observe: gets the network to look at, in evaluation mode, at every evaluation.
         """
+
+        def judge(judged: torch.nn.Module) -> dict[str, float]:
+            observe(judged)
+            return self.validate(judged)
+
         validation = self.dataset.splits.get("validation")
         config = self.training if seconds is None else self.training.replace(budget=Budget(seconds, "seconds"))
         return Trainer(
             config,
             build_rule(config, network, self.task, self.recipe.seed),
             self.loader,
-            evaluate=None if validation is None else self.validate,
+            evaluate=None if validation is None else judge,
             primary=None if validation is None else self.task.primary,
             tie_breaker=self.task.tie_breaker,
             clearly_better=None if validation is None else self.clearly_better,
             higher_is_better=self.task.higher_is_better,
             evaluation_samples=0 if validation is None else len(validation),
             flops_per_sample=self.count.training_flops,
+            tokens_per_sample=self.tokens_per_sample,
             hooks=hooks,
             checkpoints=checkpoints,
         )

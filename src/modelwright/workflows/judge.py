@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from modelwright.core.errors import DivergedError
-from modelwright.data.split import Split
 from modelwright.evaluation.baseline import suitable_baselines
 from modelwright.evaluation.comparison import compare
 from modelwright.evaluation.evaluate import PredictFunction, as_function, evaluate, measure
@@ -37,7 +36,7 @@ def fit_baselines(job: Job, seconds: float) -> Baselines:
     """
     splits = job.dataset.splits
     chosen = suitable_baselines(job.dataset.schema) if job.recipe.baselines else []
-    linear = bool(job.recipe.baselines) and job.family != "linear"
+    linear = bool(job.recipe.baselines) and job.family != "linear" and job.dataset.schema.kind != "text"
     share = seconds / max(1, len(chosen) + linear)
     predictors: Baselines = {
         baseline.name: baseline.fit(
@@ -64,18 +63,17 @@ def _linear(job: Job, seconds: float) -> PredictFunction:
     return as_function(network)
 
 
-def sample(split: Split, size: int) -> Split:
-    """At most `size` examples of a split, evenly spread over it."""
-    if len(split) <= size:
-        return split
-    index = torch.linspace(0, len(split) - 1, size).long()
-    inputs, target = split.take(index)
-    return Split(split.schema, inputs, target, split.origins.take(index.numpy()))
+def _most_of_training(job: Job) -> int:
+    """Examples of the training split that the gap is measured on; of a text, where one is dear, no more than of the other splits."""
+    if job.dataset.schema.kind != "text":
+        return MOST_JUDGED
+    return min(MOST_JUDGED, max((len(split) for name, split in job.dataset.splits.items() if name != "train"), default=MOST_JUDGED))
 
 
 def judge(job: Job, network: nn.Module, baselines: Baselines) -> Evaluation:
     """Measure the model on every split and the baselines on the one that decides; this is where the test split is touched."""
-    splits = {name: sample(split, MOST_JUDGED) if name == "train" else split for name, split in job.dataset.splits.items()}
+    most = _most_of_training(job)
+    splits = {name: split.sample(most) if name == "train" else split for name, split in job.dataset.splits.items()}
     seed = job.recipe.seed
     measured = {name: evaluate(network, job.task, split, replicates=REPLICATES, seed=seed) for name, split in splits.items()}
     judged = splits["test"] if "test" in splits else list(splits.values())[-1]
@@ -90,7 +88,7 @@ def judge(job: Job, network: nn.Module, baselines: Baselines) -> Evaluation:
 
 def judging_seconds(job: Job, network: nn.Module) -> float:
     """About how long `judge` and writing the bundle will take: a small part of it is done, on the validation split, and timed."""
-    part = sample(job.dataset.splits.get("validation", job.dataset.train), 256)
+    part = job.dataset.splits.get("validation", job.dataset.train).sample(8 if job.dataset.schema.kind == "text" else 256)
     timed: Callable[[], object] = lambda: evaluate(network, job.task, part, replicates=REPLICATES)  # noqa: E731
     timed()
     began = time.monotonic()
@@ -98,6 +96,7 @@ def judging_seconds(job: Job, network: nn.Module) -> float:
     each = (time.monotonic() - began) / len(part)
     passes = {"train": 1, "validation": 3, "test": 2}  # measured; the best weights compared with the last; the best baseline with the model
     total = sum(
-        passes[name] * (min(len(split), MOST_JUDGED) if name == "train" else len(split)) for name, split in job.dataset.splits.items()
+        passes[name] * (min(len(split), _most_of_training(job)) if name == "train" else len(split))
+        for name, split in job.dataset.splits.items()
     )
     return OTHER_SECONDS + 1.2 * each * total

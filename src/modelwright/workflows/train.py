@@ -28,6 +28,7 @@ from modelwright.workflows.job import Job, Probe, probe, read
 from modelwright.workflows.judge import Baselines, fit_baselines, judge, judging_seconds
 from modelwright.workflows.recipe import Recipe, apply, dump_recipe, load_recipe, ready_recipes
 from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.samples import Samples, write
 
 BASELINE_SHARE = 0.06
 """Share of a budget of seconds that baselines may take."""
@@ -178,7 +179,7 @@ def _forecast(run: Run, timed: Probe, seconds: float | None, score: Forecast | N
         ledger.forecast(f"test {metric}", _unit(job), score.value, score.low, score.high)
         shown = show(metric, Estimate(score.value, score.low, score.high))
         parts.append(f"test {label(metric)} {shown}")
-    parts += [f"{format_duration(expected)} of training", f"{format_count(timed.samples_per_second)} examples/s", job.training.precision]
+    parts += [f"{format_duration(expected)} of training", job.speed(timed.samples_per_second), job.training.precision]
     reporter.say("forecast", " · ".join(parts))
 
 
@@ -191,14 +192,15 @@ def _hooks(run: Run, job: Job, reporter: Reporter) -> list[Hook]:
 
 
 def _fit(run: Run, job: Job, network: Network, seconds: float | None, reporter: Reporter, *, resume: bool) -> TrainingResult:
-    trainer = job.trainer(network, seconds=seconds, hooks=_hooks(run, job, reporter), checkpoints=run.checkpoints)
+    hooks, samples = _hooks(run, job, reporter), Samples(run.samples, job)
+    trainer = job.trainer(network, seconds=seconds, hooks=hooks, checkpoints=run.checkpoints, observe=samples)
     try:
         result = trainer.fit(resume=resume)
     except RunInterrupted as stop:
         raise RunInterrupted(f"{str(stop).rstrip('.')}. Go on with: modelwright train --resume {run.path}") from None
     best = f" · best {label(job.task.primary)} on validation {result.best.metrics[job.task.primary]:.4g}" if result.best else ""
     reporter.say(
-        "train", f"{result.steps:,} steps in {format_duration(result.seconds)} · {format_count(result.samples_per_second)} examples/s{best}"
+        "train", f"{result.steps:,} steps in {format_duration(result.seconds)} · {job.speed(result.samples_per_second)}{best}"
     )
     return result
 
@@ -222,6 +224,8 @@ def _finish(
     prove(run, evaluation, reporter)
     say_shipped(run, size, reporter)
     reporter.show(f" {evaluation.first_line()}")
+    if job.dataset.schema.causal:
+        reporter.say("sample", write(job, network))
     seconds = time.monotonic() - started
     ledger.measure("total time", "s", seconds)
     more = {
@@ -239,8 +243,8 @@ def _measure_scores(run: Run, job: Job, evaluation: Evaluation) -> None:
 
 
 def _unit(job: Job) -> str:
-    """The unit of the primary metric: that of the target, or 1 for a share of examples."""
-    return "1" if job.task.primary in PROPORTIONS else job.dataset.schema.target.name
+    """The unit of the primary metric: that of the target, or 1 for a share of examples and for the losses of a text."""
+    return "1" if job.task.primary in PROPORTIONS or job.dataset.schema.causal else job.dataset.schema.target.name
 
 
 def _resume(run: Run, reporter: Reporter, started: float) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +14,31 @@ from modelwright.data.config import DataConfig
 from modelwright.data.examples import Examples
 from modelwright.data.files import decode, read_bytes, split_of
 from modelwright.data.source import sources
-from modelwright.data.table import parse_table
+from modelwright.data.table import is_table, parse_table
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".psv", ".data", ".test")
 PLAIN_SUFFIXES = (*SUFFIXES, ".txt", ".dat")
 
 
+HEAD_BYTES = 1 << 16
+
+
 def _suffix(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix.lower()
+
+
+def _is_prose(path: Path) -> bool:
+    """Whether a file begins like text and not like a table; one that is empty or can't be read does not."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return False
+    text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", "replace")
+    whole = text if len(head) < HEAD_BYTES else text.rpartition("\n")[0] or text
+    return bool(whole.strip()) and "\0" not in whole and not is_table(whole)
 
 
 @sources.register("delimited")
@@ -30,10 +49,10 @@ class Delimited:
     names: tuple[str, ...] = ()
 
     def recognizes(self, argument: str) -> float:
-        """Sure of a table's suffix; of a folder, if tables lie in it that are named after splits, half if there are others."""
+        """Sure of a table's suffix, of .txt if it looks like a table; of a folder, if tables lie in it that are named after splits."""
         path = Path(argument)
         if path.is_file():
-            return 1.0 if _suffix(path) in PLAIN_SUFFIXES else 0.0
+            return 0.0 if _suffix(path) not in PLAIN_SUFFIXES else 0.3 if _suffix(path) == ".txt" and _is_prose(path) else 1.0
         tables = self._tables(path)
         if not tables:
             return 0.0

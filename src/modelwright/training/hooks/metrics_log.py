@@ -9,10 +9,11 @@ from typing import Any, TextIO
 
 from modelwright.core.run import disk_errors, write_atomic
 from modelwright.training.hook import Hook, StepInfo
+from modelwright.training.memory import peak_bytes, used_bytes
 
 
 class MetricsLog(Hook):
-    """Appends rows of step, progress, loss, learning rate and more to a file.
+    """Appends rows of step, progress, loss, learning rate, speed and memory (in bytes) to a file.
 
     A run that is resumed drops the rows past the step it goes on from, so that no step is there twice.
 
@@ -67,6 +68,8 @@ class MetricsLog(Hook):
             "learning_rate": info.learning_rate,
             "grad_norm": info.grad_norm,
         }
+        if info.speed is not None:
+            row |= info.speed.to_row() | {"memory": used_bytes(), "peak_memory": peak_bytes()}
         if info.metrics is not None:
             row["metrics"] = {name: _finite(value) for name, value in info.metrics.items()}
         row = {name: _finite(value) for name, value in row.items()}

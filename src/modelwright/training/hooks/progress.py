@@ -71,4 +71,12 @@ def status(info: StepInfo) -> str:
     if info.progress >= 1.0:
         return f"loss {info.loss:.3g} · {format_duration(info.seconds)}"
     left = info.seconds * (1.0 - info.progress) / info.progress
-    return f"loss {info.loss:.3g} · {format_duration(left)} left"
+    return f"loss {info.loss:.3g}{_speed(info)} · {format_duration(left)} left"
+
+
+def _speed(info: StepInfo) -> str:
+    """Tokens a second and the share of the device's peak, of a text."""
+    if info.speed is None or info.speed.tokens_per_second is None:
+        return ""
+    share = "" if info.speed.mfu is None else f" ({info.speed.mfu:.0%} of peak)"
+    return f" · {info.speed.tokens_per_second:,.0f} tokens/s{share}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelwright.core.disk import disk_errors
 from modelwright.training.hook import Hook, StepInfo
+from modelwright.training.memory import peak_bytes, used_bytes
 
 
 class TensorBoard(Hook):
@@ -49,6 +50,9 @@ class TensorBoard(Hook):
             self._last = part
             values = {"loss": info.loss, "learning_rate": info.learning_rate, "grad_norm": info.grad_norm}
             self._write(info.step, {f"train/{name}": value for name, value in values.items()})
+            if info.speed is not None:
+                machine = info.speed.to_row() | {"memory": used_bytes(), "peak_memory": peak_bytes()}
+                self._write(info.step, {f"machine/{name}": value for name, value in machine.items()})
 
     def on_evaluation(self, info: StepInfo) -> None:
         """Write the metrics."""

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import defaultdict
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
+from modelwright.training.device_peaks import probe_cpu
 from modelwright.training.optimizer import NamedParameters, Optimizer, OptimizerConfig, can_fuse, optimizers, parameter_groups
+from modelwright.training.orthogonalization import Coefficients, orthogonalize
 
-_NOT_HIDDEN = re.compile(r"(^|\.)(stem|head)\.|embed|position|token")
+_NOT_HIDDEN = re.compile(r"(^|\.)(stem|head|router)\.|embed|position|token|table")
+_FUSED = re.compile(r"(^|\.)(attention\.project\.weight|weight_[ih]h_l\d+(_reverse)?)$")
 
 
 @optimizers.register("muon")
 class MuonConfig(OptimizerConfig):
-    """`torch.optim.Muon` (Jordan et al. 2024, kellerjordan.github.io/posts/muon) with AdamW for what is no hidden matrix.
+    """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) with AdamW for what is no hidden matrix.
 
     Updates are scaled to the root mean square of AdamW's (arXiv:2502.16982, eq. 4), so that one learning rate suits both.
     """
 
     name: Literal["muon"] = "muon"
     learning_rate: float = Field(default=2e-3, gt=0)
-    """Base learning rate of both; the schedule multiplies it."""
+    """Base learning rate; the schedule multiplies it."""
+    adam_learning_rate: float | None = Field(default=None, gt=0)
+    """The same of what is no hidden matrix; None: as the hidden matrices."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Share, times the learning rate, by which a step shrinks weights of two or more dimensions; never biases or norms."""
     momentum: float = Field(default=0.95, ge=0, lt=1)
     """Share of the running mean of gradients that a step keeps, of the hidden matrices."""
+    coefficients: Coefficients = "jordan"
+    """Of the five iterations that orthogonalize: `jordan`, or `polar_express`, which come nearer to orthogonal at the same cost."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """AdamW's share of the running mean of gradients."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
@@ -35,39 +44,118 @@ class MuonConfig(OptimizerConfig):
 
     def build(self, named_parameters: NamedParameters) -> Optimizer:
         """An optimizer of those parameters; plain AdamW if none of them is a hidden matrix."""
-        hidden: list[nn.Parameter] = []
-        others: list[tuple[str, nn.Parameter]] = []
-        for name, parameter in named_parameters:
-            if not parameter.requires_grad:
-                continue
-            if is_hidden_matrix(name, parameter):
-                hidden.append(parameter)
-            else:
-                others.append((name, parameter))
+        learning = [(name, parameter) for name, parameter in named_parameters if parameter.requires_grad]
+        hidden = [(name, parameter) for name, parameter in learning if is_hidden_matrix(name, parameter)]
+        others = [(name, parameter) for name, parameter in learning if not is_hidden_matrix(name, parameter)]
         parts: list[torch.optim.Optimizer] = []
         if hidden:
-            group = {"params": hidden, "lr": self.learning_rate, "initial_lr": self.learning_rate}
             parts.append(
-                torch.optim.Muon(
-                    [group],
-                    lr=self.learning_rate,
+                Muon(
+                    [parameter for _, parameter in hidden],
+                    [fused_parts(name, parameter) for name, parameter in hidden],
+                    learning_rate=self.learning_rate,
                     weight_decay=self.weight_decay,
                     momentum=self.momentum,
-                    adjust_lr_fn="match_rms_adamw",
+                    coefficients=self.coefficients,
                 )
             )
         if others:
-            groups = parameter_groups(others, self.learning_rate, self.weight_decay)
-            parts.append(torch.optim.AdamW(groups, lr=self.learning_rate, betas=(self.beta1, self.beta2), fused=can_fuse(groups)))
+            groups = parameter_groups(others, self.adam_learning_rate or self.learning_rate, self.weight_decay)
+            parts.append(torch.optim.AdamW(groups, betas=(self.beta1, self.beta2), fused=can_fuse(groups)))
         return Composite(parts)
 
 
 def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter maps features to features: two dimensions, and part of no stem, head or embedding.
+    """Whether a parameter maps features to features, and is part of no stem, head, router or embedding.
 
-    Filters of convolutions have four dimensions and are left to AdamW.
+    It has two dimensions, or is a stack of such matrices, one an expert. Filters of convolutions, which have four dimensions or are a `weight` of
+    three, are left to AdamW.
     """
-    return parameter.ndim == 2 and not _NOT_HIDDEN.search(name)
+    matrices = parameter.ndim == 2 or (parameter.ndim == 3 and name.split(".")[-1] != "weight")
+    return matrices and not _NOT_HIDDEN.search(name)
+
+
+def fused_parts(name: str, parameter: nn.Parameter) -> int:
+    """How many square matrices lie below each other in a parameter: queries, keys and values, or the gates of a recurrent layer; else 1."""
+    rows, columns = parameter.shape[-2:]
+    return rows // columns if _FUSED.search(name) and rows in (3 * columns, 4 * columns) else 1
+
+
+class Muon(torch.optim.Optimizer):
+    """The updates of `torch.optim.Muon`, for all matrices of equal shape at once, lying or standing.
+
+    The iterations are in bfloat16 where that is the faster format, else in float32.
+
+    Args:
+        parameters: matrices (P, Q) or stacks of them (N, P, Q).
+        parts: into how many matrices each is cut, from top to bottom, each of which is orthogonalized by itself.
+        learning_rate: also `initial_lr` of the one group.
+        weight_decay: share, times the learning rate, by which a step shrinks weights.
+        momentum: of Nesterov's kind.
+        coefficients: of the iterations.
+    """
+
+    def __init__(
+        self,
+        parameters: list[nn.Parameter],
+        parts: list[int],
+        *,
+        learning_rate: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        coefficients: Coefficients = "jordan",
+    ) -> None:
+        group = {"params": parameters, "lr": learning_rate, "initial_lr": learning_rate}
+        super().__init__([group], {"weight_decay": weight_decay, "momentum": momentum})
+        self._parts = dict(zip(parameters, parts, strict=True))
+        self._coefficients: Coefficients = coefficients
+        self._format = fastest_format(parameters[0].device)
+
+    @torch.no_grad()
+    def step(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Update every matrix that has a gradient."""
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not parameters:
+                continue
+            gradients = [parameter.grad for parameter in parameters]
+            means = [self._mean(parameter) for parameter in parameters]
+            torch._foreach_lerp_(means, gradients, 1 - group["momentum"])  # pyright: ignore[reportPrivateImportUsage]
+            ahead = torch._foreach_lerp(gradients, means, group["momentum"])  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])  # pyright: ignore[reportPrivateImportUsage]
+            self._turn(parameters, ahead, group["lr"])
+
+    def _mean(self, parameter: nn.Parameter) -> Tensor:
+        state = self.state[parameter]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        return state["momentum_buffer"]
+
+    def _turn(self, parameters: list[nn.Parameter], directions: list[Tensor], rate: float) -> None:
+        """Go by the orthogonalized directions."""
+        alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for parameter, direction in zip(parameters, directions, strict=True):
+            target = self._lying(parameter, parameter)
+            alike[target.shape[1], target.shape[2]].append((target, self._lying(parameter, direction)))
+        for (rows, columns), pairs in alike.items():
+            stacked = torch.cat([direction.to(self._format) for _, direction in pairs])
+            update = orthogonalize(stacked, self._coefficients)
+            factor = -rate * 0.2 * math.sqrt(max(rows, columns))
+            for (target, _), own in zip(pairs, update.split([len(target) for target, _ in pairs]), strict=True):
+                target.add_(own, alpha=factor)
+
+    def _lying(self, parameter: nn.Parameter, tensor: Tensor) -> Tensor:
+        """The matrices of a tensor like the parameter, (N, P, Q) with P <= Q; a view."""
+        matrices = tensor.view(-1, parameter.shape[-2] // self._parts[parameter], parameter.shape[-1])
+        return matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+
+
+def fastest_format(device: torch.device) -> torch.dtype:
+    """The format in which products of matrices are fastest on a device: bfloat16 but on a CPU without instructions for it."""
+    if device.type != "cpu":
+        return torch.bfloat16
+    threads = torch.get_num_threads()
+    return torch.bfloat16 if probe_cpu("bfloat16", threads) > probe_cpu("float32", threads) else torch.float32
 
 
 class Composite:

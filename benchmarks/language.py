@@ -1,0 +1,131 @@
+"""What the language models must show, against the script that people start from: `transformers` GPT-2 in a plain loop.
+
+    python benchmarks/language.py shakespeare    # by character: time to the loss of the common small recipe, and the best loss in that time
+    python benchmarks/language.py speed          # training tokens a second at 10M and at 124M parameters
+    python benchmarks/language.py hour           # the best loss on tinyshakespeare within 60 minutes
+    python benchmarks/language.py wikitext       # WikiText-2 by word, an LSTM, within 60 minutes
+    python benchmarks/language.py stdlib         # build stdlib --budget 3m: bits per byte, its forecast, its budget
+
+Needs MODELWRIGHT_DATA, the folder that holds tinyshakespeare/ and wikitext-2/, but for `speed` and `stdlib`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from result import Column, Result
+
+DATA = Path(os.environ.get("MODELWRIGHT_DATA", "data"))
+TEXT = DATA / "tinyshakespeare" / "input.txt"
+SEEDS = 3
+PEER = [sys.executable, "benchmarks/peers/transformers_gpt2.py"]
+OWN = [sys.executable, "benchmarks/peers/modelwright_step.py"]
+SHAPES = {
+    "10M": ["--layers", "6", "--width", "384", "--heads", "6", "--batch", "16", "--vocabulary", "65", "--steps", "12"],
+    "124M": ["--layers", "12", "--width", "768", "--heads", "12", "--batch", "4", "--vocabulary", "50257", "--steps", "6"],
+}
+LOSS = Column("validation loss", "validation_loss", 4, is_score=True)
+SECONDS = Column("training seconds", "training_seconds", 1)
+WALL = Column("seconds from command to end", "wall_seconds", 1)
+
+
+def modelwright(result: Result, contender: str, *arguments: str) -> dict[str, Any]:
+    """Run a command of Modelwright in a folder that is thrown away; keep its losses, times and forecasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "modelwright.cli", *arguments, "--json"]
+        began = time.perf_counter()
+        done = subprocess.run([*command, "--output", f"{folder}/run"], capture_output=True, text=True, check=False)
+        wall = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed with {done.returncode}:\n{done.stderr[-2000:]}")
+    answer = json.loads(done.stdout)
+    splits = answer["evaluation"]["splits"]
+    values: dict[str, Any] = {"training_seconds": answer["training_seconds"], "wall_seconds": wall, "family": answer["family"]}
+    values |= {f"{split}_{metric}": estimate["value"] for split, metrics in splits.items() for metric, estimate in metrics.items()}
+    values |= {f"{name}_bits_per_byte": row["bits_per_byte"]["value"] for name, row in answer["evaluation"]["baselines"].items()}
+    for row in answer["ledger"]:
+        if row["quantity"] == "test bits_per_byte" and row["forecast"] is not None:
+            values |= {f"forecast_{key}": row[key] for key in ("forecast", "low", "high")}
+            values["forecast_held"] = float(row["low"] <= row["measured"] <= row["high"])
+    print(contender, {key: value for key, value in values.items() if "bits" in key or "loss" in key or "seconds" in key}, flush=True)
+    return result.add(contender, values, command=[part.replace(str(DATA), "$MODELWRIGHT_DATA") for part in command])
+
+
+def shakespeare() -> None:
+    """The small recipe's 2,000 steps; our quick recipe in the seconds that it needs to get there; and our best within the baseline's time."""
+    result = Result("shakespeare", "tinyshakespeare by character: how soon is the common small recipe's loss reached, and what in its time?")
+    for seed in range(SEEDS):
+        run = result.run("transformers, 2,000 steps", [*PEER, "train", "--data", str(TEXT), "--seed", str(seed)])
+        seconds = run["values"]["training_seconds"]
+        print("peer", run["values"]["validation_loss"], seconds, flush=True)
+        quick = ("train", "shakespeare-quick", "--data", str(TEXT), "--seed", str(seed))
+        modelwright(result, "modelwright, its quick recipe", *quick)
+        modelwright(result, "modelwright, the same seconds of training", *quick, "--budget", f"{seconds:.0f}s")
+    remarks = (
+        "Both sides predict every character of the last tenth of the text but its first. Seconds of the plain script are those of its training steps; "
+        "a budget of seconds given to Modelwright holds everything, from the command to the end of judging."
+    )
+    print(result.write([LOSS, SECONDS, WALL], reference="transformers, 2,000 steps", remarks=remarks))
+
+
+def speed() -> None:
+    """Tokens per second of training steps of the same shape, every setting of the plain script and ours."""
+    for size, shape in SHAPES.items():
+        result = Result(f"training-speed-{size.lower()}", f"How fast are training steps of a language model of GPT-2's shape, {size} parameters?")
+        for seed in range(SEEDS):
+            for precision in ("float32", "bfloat16"):
+                for compiled in (False, True):
+                    options = [*shape, "--context", "256", "--precision", precision, *(["--compile"] if compiled else []), "--seed", str(seed)]
+                    about = f"{precision}{', compiled' if compiled else ''}"
+                    for name, command in (("transformers", [*PEER, "speed"]), ("modelwright", OWN)):
+                        run = result.run(f"{name}, {about}", [*command, *options])
+                        print(f"{name}, {about}", run["values"]["tokens_per_second"], flush=True)
+        best = max((run for run in result.runs if run["contender"].startswith("transformers")), key=lambda run: run["values"]["tokens_per_second"])
+        tokens = Column("tokens per second", "tokens_per_second", 0, less_is_better=False)
+        print(result.write([tokens], reference=best["contender"], remarks="The reference is the best setting of the plain script."))
+
+
+def hour() -> None:
+    """The best loss within an hour."""
+    result = Result("shakespeare-hour", "tinyshakespeare by character: which validation loss within 60 minutes?")
+    modelwright(result, "modelwright", "train", "shakespeare-hour", "--data", str(TEXT))
+    print(result.write([LOSS, SECONDS, WALL]))
+
+
+def wikitext() -> None:
+    """An LSTM by word."""
+    result = Result("wikitext-2-lstm", "WikiText-2 by word: which test perplexity does an LSTM of at most 10M parameters reach within 60 minutes?")
+    modelwright(result, "modelwright", "train", "wikitext-2-lstm", "--data", str(DATA / "wikitext-2"))
+    columns = [Column(f"{split} perplexity", f"{split}_perplexity", 1, is_score=True) for split in ("validation", "test")]
+    print(result.write([*columns, SECONDS, WALL]))
+
+
+def stdlib() -> None:
+    """The main job on text."""
+    result = Result("build-stdlib", "What does `modelwright build stdlib --budget 3m` reach, does it keep its budget, does its forecast hold?")
+    for seed in range(SEEDS):
+        modelwright(result, "build, 3m", "build", "stdlib", "--budget", "3m", "--seed", str(seed))
+    held = sum(run["values"]["forecast_held"] for run in result.runs)
+    families = ", ".join(str(run["values"]["family"]) for run in result.runs)
+    remarks = f"The measured bits per byte were inside the forecast's 95 % interval in {held:.0f} of {SEEDS} seeds. Winners: {families}."
+    bits = Column("test bits per byte", "test_bits_per_byte", 3, is_score=True)
+    forecast = [Column("forecast", "forecast_forecast", 3), Column("its low end", "forecast_low", 3), Column("its high end", "forecast_high", 3)]
+    print(result.write([bits, *forecast, Column("bigram", "bigram_bits_per_byte", 3), WALL], remarks=remarks))
+
+
+def main() -> None:
+    """Run the part that is asked for."""
+    parts = {"shakespeare": shakespeare, "speed": speed, "hour": hour, "wikitext": wikitext, "stdlib": stdlib}
+    for part in sys.argv[1:] or parts:
+        parts[part]()
+
+
+if __name__ == "__main__":
+    main()

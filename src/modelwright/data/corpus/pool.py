@@ -1,0 +1,142 @@
+"""A pool of processes that work on tasks, one task each at a time; they end when the process that started them does, however it ends.
+
+Each is a fresh interpreter that imports this package and nothing of the caller's program, so that scripts need no guard around their main part.
+Tasks and results go through its standard input and output.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any
+
+from modelwright.core.errors import ModelwrightError
+
+Work = Callable[..., Any]
+"""A function on the top level of a module: called with a task and a function that is told of progress."""
+
+
+class Pool:
+    """Processes that share tasks out among themselves.
+
+    Args:
+        processes: how many; with one, this process does the work itself.
+    """
+
+    def __init__(self, processes: int) -> None:
+        assert processes > 0
+        self._size = processes
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for process in self._started:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+
+    def map(self, work: Work, tasks: Sequence[Any], progress: Callable[[int], None]) -> Iterator[Any]:
+        """The results of `work(task, progress)` in the order of the tasks.
+
+        Args:
+            work: what to do, the same with any number of processes.
+            tasks: pickled on their way, as the results are on theirs.
+            progress: is told the numbers that `work` tells, from several threads, one at a time.
+
+        Raises:
+            RuntimeError: a process ended before its time.
+        """
+        if self._size == 1 or len(tasks) < 2:
+            yield from (work(task, progress) for task in tasks)
+            return
+        while len(self._started) < min(self._size, len(tasks)):
+            self._started.append(_start())
+            self._idle.put(self._started[-1])
+        lock = threading.Lock()
+
+        def told(number: int) -> None:
+            with lock:
+                progress(number)
+
+        executor = ThreadPoolExecutor(len(self._started))
+        try:
+            futures: list[Future[Any]] = [executor.submit(self._run, work, task, told) for task in tasks]
+            for future in futures:
+                # A wait without a limit would not let an interrupt through on every system.
+                while not future.done():
+                    wait_for([future], timeout=0.5)
+                yield future.result()
+        finally:
+            # Threads still wait for their processes, which `__exit__` ends.
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, work: Work, task: Any, progress: Callable[[int], None]) -> Any:
+        process = self._idle.get()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            pickle.dump((work, task), process.stdin)
+            process.stdin.flush()
+            while True:
+                kind, value = pickle.load(process.stdout)
+                if kind == "progress":
+                    progress(value)
+                else:
+                    break
+        except (EOFError, OSError, pickle.UnpicklingError, ValueError):
+            raise RuntimeError(f"a working process ended before its time (exit code {process.poll()}); it may have lacked memory") from None
+        self._idle.put(process)
+        if kind == "error":
+            raise value
+        return value
+
+
+def _start() -> subprocess.Popen[bytes]:
+    settings = {
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAYON_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    command = [sys.executable, "-c", "from modelwright.data.corpus.pool import serve; serve()"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **settings})
+
+
+def serve() -> None:
+    """Work on the tasks that come in on standard input, until it ends."""
+    # An interrupt from the keyboard reaches all processes; the one that started this one decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def answer(kind: str, value: Any) -> None:
+        pickle.dump((kind, value), answers)
+        answers.flush()
+
+    while True:
+        try:
+            work, task = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer("result", work(task, lambda number: answer("progress", number)))
+        except ModelwrightError as error:
+            answer("error", error)
+        except Exception as error:
+            import traceback
+
+            answer("error", RuntimeError(f"{error!r} in a working process:\n{traceback.format_exc()}"))

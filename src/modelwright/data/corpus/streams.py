@@ -1,0 +1,137 @@
+"""Streams: the bytes of a file, unpacked and brought to UTF-8 as they are read, never all at once."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+from modelwright.core.errors import InputError, missing_extra
+from modelwright.data.files import ANY_INFLATION, MAX_INFLATION
+
+Packing = Literal["gzip", "zstd"]
+MARKS: dict[bytes, Packing] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+def packing_of(head: bytes) -> Packing | None:
+    """How a file that begins with `head` is compressed, if it is."""
+    return next((packing for mark, packing in MARKS.items() if head.startswith(mark)), None)
+
+
+class UnreadableError(InputError):
+    """A file, or the rest of one, that can't be read; it is set aside, and the work goes on."""
+
+
+@contextmanager
+def reading_errors() -> Iterator[None]:
+    """Turn whatever a damaged or unreadable file raises into an `UnreadableError` whose `found` is a clause."""
+    try:
+        yield
+    except EOFError:
+        raise UnreadableError("the compressed file is truncated") from None
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise UnreadableError(f"the gzip file is damaged ({error})") from None
+    except OSError as error:
+        raise UnreadableError(f"can't be read ({error.strerror or error})") from None
+    except Exception as error:
+        # zstandard and pyarrow have exception classes of their own, and are imported late.
+        if type(error).__module__.split(".")[0] not in ("zstandard", "pyarrow"):
+            raise
+        raise UnreadableError(f"is damaged ({' '.join(str(error).split())[:200]})") from None
+
+
+class _Unpacked(io.RawIOBase):
+    """An unpacking stream that refuses to inflate without bounds."""
+
+    def __init__(self, stream: BinaryIO, packed_size: int) -> None:
+        self._stream, self._left = stream, max(ANY_INFLATION, MAX_INFLATION * packed_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._stream.read(len(buffer))
+        self._left -= len(content)
+        if self._left < 0:
+            raise UnreadableError(f"unpacks to more than {MAX_INFLATION:,} times its size")
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _Transcoded(io.RawIOBase):
+    """A stream of text in another encoding, as UTF-8; what doesn't fit the encoding becomes the replacement character."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline="")
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            self._left = self._text.read(max(1, len(buffer) // 4)).encode("utf-8", "replace")
+        content, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        self._text.close()
+        super().close()
+
+
+def open_stream(path: Path, packing: Packing | None, encoding: str | None = None) -> BinaryIO:
+    """The bytes of a file, unpacked, and brought to UTF-8 from another `encoding`."""
+    stream: Any = path.open("rb")
+    if packing == "gzip":
+        stream = io.BufferedReader(_Unpacked(cast(BinaryIO, gzip.GzipFile(fileobj=stream)), path.stat().st_size), 1 << 18)
+    elif packing == "zstd":
+        unpacked = _zstandard().ZstdDecompressor().stream_reader(stream, read_across_frames=True, closefd=True)
+        stream = io.BufferedReader(_Unpacked(unpacked, path.stat().st_size), 1 << 18)
+    if encoding is not None:
+        stream = io.BufferedReader(_Transcoded(stream, encoding), 1 << 18)
+    return stream
+
+
+@contextmanager
+def seekable(path: Path, packing: Packing | None) -> Iterator[BinaryIO]:
+    """The bytes of a file in a form that can be sought in: a packed one is unpacked into a temporary file."""
+    if packing is None:
+        with path.open("rb") as file:
+            yield file
+        return
+    with open_stream(path, packing) as stream, tempfile.TemporaryFile() as unpacked:
+        shutil.copyfileobj(stream, unpacked, 1 << 20)
+        unpacked.seek(0)
+        yield cast(BinaryIO, unpacked)
+
+
+def parquet_file(stream: BinaryIO) -> Any:
+    """An open `pyarrow.parquet.ParquetFile`.
+
+    Raises:
+        InputError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise missing_extra("pyarrow", "text") from None
+    return parquet.ParquetFile(stream, pre_buffer=False)
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard
+    except ImportError:
+        raise missing_extra("zstandard", "text") from None
+    return zstandard

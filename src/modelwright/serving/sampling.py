@@ -1,0 +1,183 @@
+"""Sampling: from the scores of the next token to a token. Pure functions on scores, and the sampler that chains them.
+
+Letters: B batch (rows), V vocabulary. Scores are float32; a token that can't come has minus infinity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
+
+from modelwright.core.config import Config
+from modelwright.core.errors import InputError
+from modelwright.core.randomness import generator
+
+DRAWN = 64
+"""Random numbers drawn at once for a row; so they don't depend on how many tokens are asked for."""
+LIKELY = 1024
+"""Tokens that nearly always hold the mass that `top_p` keeps: sorting them alone is much faster than sorting a large vocabulary."""
+TEMPERATURE = 0.8
+"""Where none is said."""
+
+
+class GenerationConfig(Config):
+    """How a text is continued."""
+
+    max_tokens: int = Field(200, gt=0)
+    """New tokens of a text, at most."""
+    temperature: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Divides the scores: below 1 the likely tokens come more often, 0 always takes the likeliest (greedy). None is 0.8."""
+    top_k: int | None = Field(None, gt=0)
+    """Sample among this many of the likeliest tokens."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Sample among the fewest tokens that together have this probability."""
+    min_p: float | None = Field(None, ge=0, le=1)
+    """Sample among tokens that have at least this share of the likeliest one's probability."""
+    repetition_penalty: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """Above 1, tokens that stand in the prompt or the text already come less often."""
+    beams: int = Field(1, gt=0)
+    """Above 1, search for the likeliest text, following that many at once; nothing is sampled."""
+    length_penalty: float = Field(1.0, allow_inf_nan=False)
+    """Of beam search: a text's log-probability is divided by its tokens to this power; above 0 prefers long ones."""
+    stop: tuple[str, ...] = ()
+    """The text ends before any of these."""
+    seed: int = 0
+    """Decides what is sampled, for each row by itself."""
+    logprobs: bool = False
+    """Whether to tell the log-probability of each token, as the network gives it."""
+
+    @field_validator("stop")
+    @classmethod
+    def _check_stop(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in stop:
+            raise InputError("an empty stop string would end every text at once", remedy="Leave it out")
+        return stop
+
+    @model_validator(mode="after")
+    def _check_beams(self) -> Self:
+        given = [name for name in ("temperature", "top_k", "top_p", "min_p") if getattr(self, name) is not None]
+        if self.beams > 1 and given:
+            raise InputError(f"beam search samples nothing, and {given[0]} is set", remedy=f"Leave out {given[0]}, or beams")
+        return self
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is always taken."""
+        return self.temperature == 0 or self.top_k == 1
+
+
+def apply_repetition_penalty(scores_BV: Tensor, seen_BV: Tensor, penalty: float) -> Tensor:
+    """Make tokens that were seen less likely: positive scores are divided by `penalty`, negative ones multiplied.
+
+    Keskar et al. 2019 (CTRL), section 4.1, as amended for negative scores in common use.
+    """
+    return torch.where(seen_BV, torch.where(scores_BV < 0, scores_BV * penalty, scores_BV / penalty), scores_BV)
+
+
+def apply_temperature(scores_BV: Tensor, temperature: float) -> Tensor:
+    """Divide the scores by a temperature above 0."""
+    return scores_BV / temperature
+
+
+def keep_top_k(scores_BV: Tensor, k: int) -> Tensor:
+    """Keep the `k` highest scores of each row, and those equal to the last of them (Fan et al. 2018)."""
+    least_B1 = scores_BV.topk(min(k, scores_BV.shape[1])).values[:, -1:]
+    return scores_BV.masked_fill(scores_BV < least_B1, -torch.inf)
+
+
+def keep_top_p(scores_BV: Tensor, p: float) -> Tensor:
+    """Keep the likeliest tokens whose predecessors together have less than probability `p` (Holtzman et al. 2020, section 3.1)."""
+    normalizer_B1 = scores_BV.logsumexp(1, keepdim=True)
+    for count in (min(LIKELY, scores_BV.shape[1]), scores_BV.shape[1]):
+        sorted_BN = scores_BV.topk(count).values
+        mass_BN = (sorted_BN - normalizer_B1).exp().cumsum(1)
+        if bool((mass_BN[:, -1] >= p).all()):
+            break
+    before_BN = mass_BN.roll(1, 1)
+    before_BN[:, 0] = 0
+    last_B1 = ((before_BN < p).sum(1, keepdim=True) - 1).clamp(min=0)
+    return scores_BV.masked_fill(scores_BV < sorted_BN.gather(1, last_B1), -torch.inf)
+
+
+def keep_min_p(scores_BV: Tensor, p: float) -> Tensor:
+    """Keep tokens of at least `p` times the likeliest one's probability (Nguyen et al. 2024)."""
+    probability_BV = scores_BV.softmax(1)
+    return scores_BV.masked_fill(probability_BV < p * probability_BV.amax(1, keepdim=True), -torch.inf)
+
+
+def draw(scores_BV: Tensor, uniform_B: Tensor) -> Tensor:
+    """(B,) tokens: where the cumulative probability of a row, in the order of the vocabulary, first exceeds its number in [0, 1)."""
+    cumulative_BV = scores_BV.softmax(1).cumsum(1, dtype=torch.float64)
+    target_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
+    return torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0].clamp(max=scores_BV.shape[1] - 1)
+
+
+def seen_tokens(histories: Sequence[Sequence[int]], vocabulary: int, device: torch.device | str = "cpu") -> Tensor:
+    """(B, V), True for the tokens that stand in each row's history."""
+    seen_BV = torch.zeros(len(histories), vocabulary, dtype=torch.bool)
+    for row, history in enumerate(histories):
+        seen_BV[row, torch.as_tensor(np.asarray(history, dtype=np.int64))] = True
+    return seen_BV.to(device)
+
+
+class Sampler:
+    """Chooses the next token of every row, each with random numbers of its own, so that a row's text doesn't depend on the others.
+
+    Args:
+        config: what to choose by.
+        histories: the tokens of each row's prompt.
+        rows: the number of each row; with the seed it decides the row's random numbers.
+    """
+
+    def __init__(self, config: GenerationConfig, histories: Sequence[Sequence[int]], rows: Sequence[int]) -> None:
+        self._config = config
+        self._histories = histories
+        self._seen: Tensor | None = None
+        self._generators = [generator(config.seed, "generation", row) for row in rows]
+        self._uniform = torch.empty(len(rows), 0, dtype=torch.float64)
+        self._used = 0
+
+    def __call__(self, scores_BV: Tensor) -> Tensor:
+        """(B,) next tokens."""
+        config = self._config
+        if config.repetition_penalty != 1:
+            if self._seen is None:
+                self._seen = seen_tokens(self._histories, scores_BV.shape[1], scores_BV.device)
+            scores_BV = apply_repetition_penalty(scores_BV, self._seen, config.repetition_penalty)
+        tokens_B = scores_BV.argmax(1) if config.greedy else draw(restricted(scores_BV, config), self._uniform_like(scores_BV))
+        if self._seen is not None:
+            self._seen.scatter_(1, tokens_B[:, None], True)
+        return tokens_B
+
+    def select(self, index: Sequence[int]) -> None:
+        """Go on with these of the rows only."""
+        rows = torch.tensor(index)
+        self._generators = [self._generators[row] for row in index]
+        self._uniform = self._uniform[rows]
+        if self._seen is not None:
+            self._seen = self._seen[rows.to(self._seen.device)]
+
+    def _uniform_like(self, scores_BV: Tensor) -> Tensor:
+        """(B,) float64 in [0, 1), the next of each row, on the scores' device."""
+        if self._used == self._uniform.shape[1]:
+            drawn = [torch.rand(DRAWN, generator=generator, dtype=torch.float64) for generator in self._generators]
+            self._uniform, self._used = torch.stack(drawn), 0
+        self._used += 1
+        return self._uniform[:, self._used - 1].to(scores_BV.device)
+
+
+def restricted(scores_BV: Tensor, config: GenerationConfig) -> Tensor:
+    """Temperature, top-k, top-p and min-p in this order, the one of `transformers`."""
+    scores_BV = apply_temperature(scores_BV, TEMPERATURE if config.temperature is None else config.temperature)
+    if config.top_k is not None:
+        scores_BV = keep_top_k(scores_BV, config.top_k)
+    if config.top_p is not None and config.top_p < 1:
+        scores_BV = keep_top_p(scores_BV, config.top_p)
+    if config.min_p:
+        scores_BV = keep_min_p(scores_BV, config.min_p)
+    return scores_BV

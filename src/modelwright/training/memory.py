@@ -1,0 +1,33 @@
+"""Memory: what this process, or its accelerator, holds now and has held at most."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+
+def used_bytes() -> int:
+    """Resident memory of this process, or memory allocated on the GPU where there is one; 0 where the system doesn't tell."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated()
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    import resource
+
+    return pages * resource.getpagesize()
+
+
+def peak_bytes() -> int:
+    """The most memory that was resident, or allocated on the GPU, since the process began; 0 where the system doesn't tell."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

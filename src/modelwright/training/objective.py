@@ -1,0 +1,42 @@
+"""The objective: what a step lowers, from a batch to a sum of losses and a count, penalties of the network's parts included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+Objective = Callable[[dict[str, Tensor], Tensor], tuple[Tensor, Any]]
+"""From inputs by name and a target to the sum of the losses, and how many they are."""
+
+
+class LossTask(Protocol):
+    """What a step rule needs of a task."""
+
+    def loss(self, output: Tensor, target: Tensor) -> tuple[Tensor, Any]:
+        """The sum of the examples' losses, and how many they are."""
+        ...
+
+    def objective(self, network: nn.Module, inputs: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Any]:
+        """The same of what the network makes of the inputs."""
+        return self.loss(network(inputs).float(), target)
+
+
+def objective_of(network: nn.Module, task: LossTask) -> Objective:
+    """The task's objective on a network, plus the `penalty` of each module that has one, as often as losses are counted.
+
+    A module with an attribute `penalty` (the balance of experts, for example) leaves a scalar there in every forward pass in training, on the
+    scale of the mean loss. It is taken away, so that nothing holds on to a graph.
+    """
+    penalized: list[Any] = [module for module in network.modules() if hasattr(module, "penalty")]
+
+    def objective(inputs: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Any]:
+        total, count = task.objective(network, inputs, target)
+        for module in penalized:
+            if module.penalty is not None:
+                total = total + module.penalty * count
+                module.penalty = None
+        return total, count
+
+    return objective

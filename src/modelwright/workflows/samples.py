@@ -1,0 +1,44 @@
+"""Samples: what a language model writes, at every evaluation of its training and at its end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch import nn
+
+from modelwright.core.disk import disk_errors
+from modelwright.data.tokenizer import Tokenizer
+from modelwright.serving.generation import GenerationConfig, Generator
+from modelwright.workflows.job import Job
+
+CHARACTERS = 400
+"""A sample is about so long, or a little shorter than the context."""
+TEMPERATURE, TOP_P = 0.8, 0.95
+
+
+class Samples:
+    """Lets a network in training write from nothing, and keeps what it wrote.
+
+    Args:
+        path: a file of JSON rows `{"text"}`, one an evaluation.
+        job: the job whose network it is; nothing is written for data that is no text.
+    """
+
+    def __init__(self, path: Path, job: Job) -> None:
+        self._path, self._job = path, job
+
+    def __call__(self, network: nn.Module) -> None:
+        """Write a sample of `network`."""
+        if self._job.dataset.schema.causal:
+            with disk_errors(self._path), self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"text": write(self._job, network)}, ensure_ascii=False) + "\n")
+
+
+def write(job: Job, network: nn.Module) -> str:
+    """What a network of the job writes from nothing, from the recipe's seed."""
+    text = job.dataset.schema.text
+    train = job.dataset.train
+    tokens = max(1, min(round(CHARACTERS * train.tokens / max(train.bytes, 1)), text.shape[0] - 1))
+    config = GenerationConfig(max_tokens=tokens, temperature=TEMPERATURE, top_p=TOP_P, seed=job.recipe.seed)
+    return Generator(network, Tokenizer.from_json(text.tokenizer)).generate([""], config)[0].text  # type: ignore[arg-type]
