@@ -251,6 +251,33 @@ def predict(
     _answer(printing, work(run, inputs or ["-"], probabilities=probabilities, output=output, reporter=reporter))
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How a text is continued, where the default is not wanted."""
+
+    max_tokens: int | None = None
+    """New tokens of a text, at most; 200 if not said."""
+    temperature: float | None = None
+    """Below 1, likely tokens come more often; 0 always takes the likeliest; 0.8 if not said."""
+    top_k: int | None = None
+    """Sample among this many of the likeliest tokens."""
+    top_p: float | None = None
+    """Sample among the fewest tokens that together have this probability."""
+    min_p: float | None = None
+    """Sample among tokens of at least this share of the likeliest one's probability."""
+    repetition_penalty: float | None = None
+    """Above 1, tokens that stood before come less often."""
+    beams: int | None = None
+    """Search for the likeliest text, following that many at once."""
+    length_penalty: float | None = None
+    """Of beam search: above 0 prefers long texts; 1 if not said."""
+    stop: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=False, allow_leading_hyphen=True)] = None
+    """End a text before this string; repeatable."""
+    seed: int | None = None
+    """Decides what is sampled; 0 if not said."""
+
+
 @app.command
 def generate(
     run: Path,
@@ -259,17 +286,8 @@ def generate(
     prompt: Annotated[list[str] | None, Parameter(consume_multiple=False, allow_leading_hyphen=True)] = None,
     prompt_file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     samples: int = 1,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float | None = None,
-    beams: int | None = None,
-    length_penalty: float | None = None,
-    stop: Annotated[list[str] | None, Parameter(consume_multiple=False, allow_leading_hyphen=True)] = None,
-    seed: int | None = None,
     precision: str = "float32",
+    options: GenerationOptions = GenerationOptions(),
     printing: Printing = Printing(),
 ) -> None:
     """Continue texts with the language model of a run.
@@ -291,40 +309,14 @@ def generate(
         A file whose content is a text to continue, - for standard input.
     samples
         How many times to continue each prompt.
-    max_tokens
-        New tokens of a text, at most; 200 if not said.
-    temperature
-        Below 1, likely tokens come more often; 0 always takes the likeliest; 0.8 if not said.
-    top_k
-        Sample among this many of the likeliest tokens.
-    top_p
-        Sample among the fewest tokens that together have this probability.
-    min_p
-        Sample among tokens of at least this share of the likeliest one's probability.
-    repetition_penalty
-        Above 1, tokens that stood before come less often.
-    beams
-        Search for the likeliest text, following that many at once.
-    length_penalty
-        Of beam search: above 0 prefers long texts; 1 if not said.
-    stop
-        End a text before this string; repeatable.
-    seed
-        Decides what is sampled; 0 if not said.
     precision
         Number format of the weights: float32, bfloat16, int8 (linear maps rounded to 8 bits), or auto, the faster of the first two.
     """
     from modelwright.workflows.generate import generate as work
 
     reporter = _reporter(printing)
-    settings = {
-        "max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
-        "repetition_penalty": repetition_penalty, "beams": beams, "length_penalty": length_penalty,
-        "stop": tuple(stop) if stop else None, "seed": seed,
-    }  # fmt: skip
-    result = work(
-        run, prompt or (), prompt_file=prompt_file, samples=samples, precision=precision, settings=settings, reporter=reporter,  # type: ignore[arg-type]
-    )  # fmt: skip
+    settings = vars(options)
+    result = work(run, prompt or (), prompt_file=prompt_file, samples=samples, precision=precision, settings=settings, reporter=reporter)
     _answer(printing, result)
 
 
@@ -414,16 +406,11 @@ def prepare(
     from modelwright.workflows.prepare import prepare as work
     from modelwright.workflows.prepare import settings_of
 
-    reporter = _reporter(printing)
-    given = {
-        "document_separator": document_separator, "text_column": text_column, "filters": filters, "validation": validation, "test": test,
-        "seed": seed,
-    }  # fmt: skip
-    changes = {**settings_of(tokenizer, vocabulary_size), **given}
-    result = work(
-        inputs, output, config=config, settings=settings or (), changes=changes, processes=processes, resume=resume, reporter=reporter
-    )
-    _answer(printing, result)
+    changes = settings_of(tokenizer, vocabulary_size)
+    changes |= {"document_separator": document_separator, "text_column": text_column, "filters": filters}
+    changes |= {"validation": validation, "test": test, "seed": seed}
+    reporter, resuming = _reporter(printing), {"processes": processes, "resume": resume}
+    _answer(printing, work(inputs, output, config=config, settings=settings or (), changes=changes, **resuming, reporter=reporter))
 
 
 @app.command

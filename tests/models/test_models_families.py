@@ -21,15 +21,18 @@ SEQUENCE_FAMILIES = {
     "lstm-bidirectional-none": small("lstm").replace(bidirectional=True, pool="none"),
     "transformer-sinusoidal-class": small("transformer").replace(positions="sinusoidal", pool="class"),
     "transformer-rotary-none": small("transformer").replace(positions="rotary", pool="none"),
+    "hybrid-causal": small("hybrid").replace(causal=True, positions="rotary"),
+    "hybrid-none": small("hybrid").replace(pool="none", pattern=("gru", "attention")),
+    "hybrid-convolutions": small("hybrid").replace(pattern=("convolution",), kernel=3),
     "transformer-rms": small("transformer").replace(positions="none", norm="rms"),
 }
 
 
 def test_all_families_and_stems_are_found():
-    assert list(families) == ["cnn", "gru", "linear", "lstm", "mlp", "rnn", "transformer"] == sorted(SMALL)
-    assert list(stems) == ["columns", "flat", "grid", "one_hot", "patches", "rows", "tokens"]
-    assert len(CASES) == 2 + 4 * (4 + 3) + 2 * (2 + 6)
-    assert len(SEQUENCE_FAMILIES) == 4 + 7
+    assert list(families) == ["cnn", "gru", "hybrid", "linear", "lstm", "mlp", "rnn", "transformer"] == sorted(SMALL)
+    assert list(stems) == ["columns", "embedding", "flat", "grid", "one_hot", "patches", "rows", "tokens"]
+    assert len(CASES) == 2 + 5 * (4 + 3 + 2) + 2 * (2 + 6)
+    assert len(SEQUENCE_FAMILIES) == 5 + 10
 
 
 @pytest.mark.parametrize("check", list(CHECKS))
@@ -47,7 +50,7 @@ def test_padding_changes_nothing(name: str):
 @pytest.mark.parametrize("schema", [image(1, 8, 8), image(1, 28, 28), image(3, 32, 32), SCHEMAS["mixed"]], ids=str)
 def test_defaults_work_on_what_a_family_suits(name: str, schema):
     family = families[name].model_validate({})
-    assert set(family.suits) <= {"image", "table"}
+    assert set(family.suits) <= {"image", "table", "text"}
     if schema.kind in family.suits:
         assert build_network(schema, family, 3)(inputs(schema, 2)).shape == (2, 3)
 
@@ -64,6 +67,8 @@ VARIANTS = [
     small("lstm").replace(bidirectional=True),
     small("gru").replace(pool="max", depth=1),
     small("transformer").replace(pool="class", positions="rotary"),
+    small("hybrid").replace(pattern=("attention", "rnn"), norm="rms", activation="swiglu", dropout=0.1),
+    small("lstm").replace(locked=True, weight_dropout=0.3, input_dropout=0.1, output_dropout=0.1, pool="none"),
     small("transformer").replace(norm="rms", positions="sinusoidal", pool="none", dropout=0.1),
 ]
 

@@ -102,7 +102,7 @@ def test_stems_are_chosen_by_the_data():
 @pytest.mark.parametrize(
     ("schema", "family", "stem", "parts", "fits"),
     [
-        ("mixed", "cnn", None, "family cnn doesn't fit a table: it consumes a grid", "gru, linear, lstm, mlp, rnn, transformer"),
+        ("mixed", "cnn", None, "family cnn doesn't fit a table: it consumes a grid", "gru, hybrid, linear, lstm, mlp, rnn, transformer"),
         ("grey", "mlp", "rows", "stem rows gives a sequence, and the family mlp consumes a vector", "one of the stems flat"),
         ("grey", "lstm", "tokens", "stem tokens reads a table, and the data are an image", "one of the stems patches, rows"),
         ("mixed", "transformer", "grid", "stem grid reads an image, and the data are a table", "one of the stems tokens"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from harness import huggingface
 from harness.families import image, small, text
-from harness.texts import CHECKS, V, T, language_model, telling, tokens
+from harness.texts import CHECKS, T, V, language_model, telling, tokens
+from torch.utils.checkpoint import checkpoint
 
 from modelwright.core.config import validate
 from modelwright.core.errors import InputError
@@ -157,7 +160,7 @@ def test_a_preset_decides_what_is_not_set():
     assert validate(TransformerConfig, config.model_dump()) == config
     assert config.scaled(width=0.5).width == 384
     assert config.replace(dropout=0.1).depth == 2
-    with pytest.raises(InputError, match="unknown preset 'gpt2-125m'; expected one of .*Did you mean gpt2-124m"):
+    with pytest.raises(InputError, match=r"unknown preset 'gpt2-125m'; expected one of .*Did you mean gpt2-124m"):
         validate(TransformerConfig, {"preset": "gpt2-125m"})
 
 
@@ -192,3 +195,24 @@ def test_experts_tell_what_keeps_them_in_use():
         assert penalty.requires_grad
     network.eval()({"tokens": tokens()})
     assert all(getattr(module, "penalty", None) is None for module in network.modules())
+
+
+def test_blocks_may_be_computed_twice_to_save_memory():
+    network = language_model(OPTIONS["experts"]).train()
+    given, gradients = {"tokens": tokens()}, []
+    for saving in (False, True):
+        if saving:
+            for block in network.backbone.blocks:
+                block.forward = partial(checkpoint, type(block).forward, block, use_reentrant=False)
+        loss = network(given).square().mean() + sum(block.feedforward.penalty for block in network.backbone.blocks)
+        gradients.append(torch.autograd.grad(loss, list(network.parameters())))
+    for plain, saved in zip(*gradients, strict=True):
+        torch.testing.assert_close(saved, plain)
+
+
+def test_the_backbone_can_be_compiled_as_one():
+    for name in ("rotary", "window-grouped-learned"):
+        network = language_model(OPTIONS[name])
+        compiled = torch.compile(network, backend="eager", fullgraph=True)
+        for given in ({"tokens": tokens()}, {"tokens": tokens(), "documents": torch.arange(T).expand(3, T) // 5}):
+            torch.testing.assert_close(compiled(given), network(given))

@@ -8,7 +8,7 @@ from torch import nn
 
 from modelwright.core.batch import Features, FeatureSpec
 from modelwright.nn.initialization import init_weights
-from modelwright.nn.recurrent import Recurrent
+from modelwright.nn.recurrent import Recurrent, RecurrentLayer
 
 B, T, D, WIDTH = 4, 6, 3, 5
 SPEC = FeatureSpec("sequence", D, (T,))
@@ -84,3 +84,51 @@ def test_dropout_lies_between_layers_and_only_in_training():
     assert not torch.equal(ours(Features(X)).x, ours(Features(X)).x)
     single = Recurrent("gru", SPEC, WIDTH, 1, dropout=0.5).train()
     assert torch.equal(single(Features(X)).x, single(Features(X)).x)
+
+
+DOCUMENTS = torch.tensor([[0] * 6, [1, 2, 2, 3, 3, 3], [5, 5, 5, 5, 5, 9], [4, 4, 1, 1, 4, 4]])
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_packed_documents_are_each_as_alone(cell):
+    ours, theirs = pair(cell, bidirectional=False, pool="none")
+    x = X.clone().requires_grad_()
+    together = ours(Features(x, None, DOCUMENTS)).x
+    starts = [[0], [0, 1, 3], [0, 5], [0, 2, 4]]
+    for row, begins in enumerate(starts):
+        for begin, end in zip(begins, [*begins[1:], T], strict=True):
+            torch.testing.assert_close(together[row, begin:end], theirs(X[row : row + 1, begin:end])[0][0], atol=1e-6, rtol=1e-5)
+    together[3, 2:4].sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad.abs().sum(-1) > 0, torch.tensor([[False] * 6] * 3 + [[False, False, True, True, False, False]]))
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_a_state_is_gone_on_from(cell):
+    ours, theirs = pair(cell, bidirectional=False, pool="none")
+    cache = ours.new_cache(B, T)
+    with torch.no_grad():
+        parts = [ours(Features(part), cache).x for part in X.split((1, 3, 2), dim=1)]
+        _, final = theirs(X)
+    torch.testing.assert_close(torch.cat(parts, dim=1), theirs(X)[0], atol=1e-6, rtol=1e-5)
+    hidden = final[0] if isinstance(final, tuple) else final
+    for number, state in enumerate(cache.layers):
+        torch.testing.assert_close(state[0], hidden[number], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_dropped_recurrent_weights_are_dropped_for_the_whole_sequence(cell):
+    layer = RecurrentLayer(cell, D, WIDTH, weight_dropout=0.5)
+    init_weights(layer, 0)
+    whole = layer.eval()(X)[0]
+    torch.manual_seed(3)
+    dropped = layer.train()(X)[0]
+    assert not torch.equal(dropped, layer(X)[0])
+    plain = CELLS[cell](D, WIDTH, batch_first=True)
+    torch.manual_seed(3)
+    plain.load_state_dict({**layer.rnn.state_dict(), "weight_hh_l0": torch.nn.functional.dropout(layer.rnn.weight_hh_l0.detach(), 0.5)})
+    torch.testing.assert_close(dropped, plain(X)[0])
+    dropped.sum().backward()
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad is not None, name
+    assert torch.equal(layer.eval()(X)[0], whole)

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from conftest import language_model
+from harness.writers import language_model
 
 from modelwright.core.errors import InputError
 from modelwright.serving.beam import beam_search

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import CONTEXT, FAMILIES, family_config, language_model, text_schema
+from harness.writers import CONTEXT, FAMILIES, family_config, language_model, text_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +12,7 @@ from modelwright.models.network import choose_stem
 from modelwright.nn.head import HeadConfig
 from modelwright.serving.bundle import BundleConfig, load_bundle, save_bundle
 from modelwright.serving.generation import GenerationConfig, Generator
+from modelwright.serving.precision import prepare
 from modelwright.serving.reader import CachedReader
 from modelwright.serving.writing import Writing
 
@@ -238,15 +239,31 @@ def test_no_gradients_and_no_changes_in_a_network_that_trains(characters):
     network({"tokens": torch.zeros(2, 5, dtype=torch.int64)}).sum().backward()
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "int8", "auto"])
-@pytest.mark.parametrize("name", ["rotary", "lstm"])
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_other_number_formats_say_nearly_the_same(name, precision, characters):
     network = language_model(name, characters)
-    exact = Generator(network, characters).generate(PROMPTS[2:], GREEDY.replace(max_tokens=4, logprobs=True))
-    rounded = Generator(network, characters, precision=precision).generate(PROMPTS[2:], GREEDY.replace(max_tokens=4, logprobs=True))
-    for one, other in zip(exact, rounded, strict=True):
-        assert other.logprobs[0] == pytest.approx(one.logprobs[0], abs=0.3)
+    scores = []
+    for prepared in (prepare(network, "float32"), prepare(network, precision)):
+        with torch.inference_mode():
+            reader = CachedReader(prepared.network, [[1, 2, 3], [4, 5]], context=CONTEXT, new_tokens=3, scores=prepared.scores)
+            reader.start()
+            scores.append(reader.read([6, 7]).log_softmax(1))
+    assert scores[1].dtype == torch.float32
+    assert not torch.equal(*scores)
+    assert (scores[0] - scores[1]).abs().mean() < 0.03 * scores[0].std()
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+    assert len(Generator(network, characters, precision=precision).generate(["abc"], SAMPLED)) == 1
+
+
+def test_the_faster_number_format_is_taken(characters, monkeypatch):
+    generator = Generator(language_model("lstm", characters), characters, precision="auto")
+    assert len(generator.generate(["abc"], SAMPLED)) == 1
+    asked = []
+    monkeypatch.setattr("modelwright.serving.generation.fastest", lambda network, rows: asked.append(rows) or "bfloat16")
+    for _ in range(2):
+        generator.generate(["abc", "abd"], SAMPLED)
+    assert asked == [2], "measured once for each number of rows"
 
 
 def bundle_config(name, tokenizer, schema=None):

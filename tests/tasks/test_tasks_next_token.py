@@ -36,6 +36,7 @@ class Bigrams(nn.Module):
     def output_weight(self):
         return self.weight
 
+    @property
     def output_bias(self):
         return self.bias
 

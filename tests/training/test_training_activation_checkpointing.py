@@ -60,6 +60,7 @@ def test_steps_are_the_same_to_the_bit_dropout_and_penalties_included(workshop, 
     assert recomputed == plain
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert list(first.state_dict()) == list(second.state_dict())
+    assert [block.penalty for block in copy.deepcopy(second).backbone.blocks] == [None] * 6
 
 
 def kept(network):

@@ -260,3 +260,12 @@ def test_matrices_without_a_gradient_stay():
     optimizer.step()
     assert torch.equal(a, torch.ones(3, 3))
     assert not torch.equal(b, torch.ones(3, 3))
+
+
+def test_fewer_iterations_are_the_first_ones():
+    matrices = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(4))
+    x = matrices / matrices.norm(dim=(1, 2), keepdim=True)
+    a, b, c = 3.4445, -4.7750, 2.0315
+    expected = a * x + b * x @ x.mT @ x + c * x @ x.mT @ x @ x.mT @ x
+    torch.testing.assert_close(orthogonalize(matrices, iterations=1), expected)
+    assert not torch.allclose(orthogonalize(matrices, iterations=2), expected)

@@ -1,6 +1,7 @@
 """Speed and memory: the table of peaks, the probe, tokens, utilization and stalls in the logs."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -77,11 +78,11 @@ def test_what_is_unknown_is_left_out():
     assert Speed(2.0, None, None, 0.5).to_row() == {"samples_per_second": 2.0, "stall": 0.5}
 
 
-def test_memory_grows_by_what_is_held():
-    before = used_bytes()
-    held = torch.ones(2**23)
-    assert used_bytes() - before > 0.8 * held.numel() * 4
-    assert peak_bytes() >= 0.99 * used_bytes() > 0
+@pytest.mark.skipif(not Path("/proc/self/status").exists() or torch.cuda.is_available(), reason="there is nothing to compare with")
+def test_memory_is_what_the_system_says():
+    said = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    assert used_bytes() == pytest.approx(1024 * int(said["VmRSS"].split()[0]), rel=0.05)
+    assert peak_bytes() == pytest.approx(1024 * int(said["VmHWM"].split()[0]), rel=0.05)
 
 
 def test_a_run_writes_its_speed(workshop, tmp_path):

@@ -46,7 +46,7 @@ class DataConfig(Config):
     """Text: tokens of a window, which is the most that the model reads at once while it learns."""
     packing: Literal["continuous", "separate"] = "continuous"
     """Text: whether a window that spans several documents is read as one, or attention stays within each."""
-    tokenizer: component(tokenizers) | None = None
+    tokenizer: component(tokenizers) | None = None  # type: ignore[valid-type]
     """Text that isn't prepared yet: how it becomes tokens; None: characters for a small text of few different ones, otherwise bpe."""
     drop_duplicates: bool | None = None
     """Whether repeated examples leave the training split; None: yes, unless the columns of a table are so coarse that repeats are chance."""

@@ -111,16 +111,9 @@ def load_text(name: str, source: TextSource, config: DataConfig, seed: int) -> t
     report.examples = sum(corpus.report.get("read", {}).get("documents", 0) for corpus in found.corpora)
     report.given = tuple(splits) if all("as given" in str(corpus.report.get("split")) for corpus in found.corpora) else ()
     report.note(*found.notes, *(note for corpus in found.corpora for note in preparation_notes(corpus.report)))
-    report.note(*(_describe(split, tokens) for split, tokens in splits.items()))
     name = "" if tokenizer.kind in ("bytes", "characters", "words") else " tokens"
     report.note(f"tokenizer: {tokenizer.size - 1:,} {tokenizer.kind}{name}, and the separator of documents")
     return schema, splits, report
-
-
-def _describe(split: str, tokens: TokenSplit) -> str:
-    """One line on a split."""
-    plural = "s" if tokens.documents != 1 else ""
-    return f"{split}: {tokens.tokens:,} tokens, {tokens.bytes:,} bytes of text in {tokens.documents:,} document{plural}"
 
 
 def preparation_notes(report: Mapping[str, Any]) -> list[str]:

@@ -53,7 +53,8 @@ class TokenSplit(Split):
     ) -> None:
         if not stores or min(store.tokens for store in stores) < 2:
             raise InputError("the split holds fewer than two tokens", expected="text to learn from")
-        self.schema, self.stores, self.packing = schema, tuple(stores), packing
+        self.schema, self.stores = schema, tuple(stores)
+        self.packing: Packing = packing
         self.context = schema.text.shape[0]
         self.weights = None if weights is None else tuple(weights)
         self.stride = min(stride or max(1, self.context // 2), self.context)
@@ -110,7 +111,7 @@ class TokenSplit(Split):
         inputs = {"tokens": tokens[:, :-1].contiguous()}
         if self.packing == "separate":
             inputs["documents"] = torch.from_numpy(self.stores[0].document_ids(inputs["tokens"].numpy()))
-        return inputs, tokens[:, 1:].contiguous()
+        return inputs, tokens[:, 1:].clone(memory_format=torch.contiguous_format)
 
     def _read(self, homes: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
         """(B, length + 1) tokens at `starts` (B,) of the stores `homes` (B,)."""
@@ -147,7 +148,7 @@ class TokenSplit(Split):
         # Window k scores up to the target min(k * stride + T, span); what the one before has scored is left out.
         done = np.where(windows > 0, np.minimum((windows - 1) * self.stride + length, span), 0)
         seen = np.arange(length) + starts[:, None] < done[:, None]
-        return self.finish(inputs, target.masked_fill_(torch.from_numpy(seen), IGNORED))
+        return self.finish(inputs, target.masked_fill(torch.from_numpy(seen), IGNORED))
 
     def sample(self, size: int) -> TokenSplit:
         """At most `size` windows, evenly spread; an evaluation of it scores the same share of the tokens, with as much before each."""

@@ -141,7 +141,8 @@ class Hybrid(Backbone):
         if cache is None:
             sight = Sight(whole(features.mask, features.documents, time, None))
         else:
-            assert features.mask is None and features.documents is None, "what is read onward is all one document, without padding"
+            assert features.mask is None, "what is read onward has no padding"
+            assert features.documents is None, "what is read onward is all one document"
             assert cache.longest + time <= cache.capacity, f"{cache.longest} + {time} tokens, and {cache.capacity} at most"
             sight = onward(cache, time, cache.capacity, None, features.x.device)
             places: Places = sight.lengths[:, None] if sight.start is None and sight.lengths is not None else sight.start or 0

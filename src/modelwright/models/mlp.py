@@ -86,7 +86,7 @@ class ResidualLayer(nn.Module):
         super().__init__()
         self.norm = vector_norm(config.norm, config.width)
         self.feedforward = FeedForward(
-            config.width, config.width, activation_name=config.activation, dropout=config.dropout, output_scale=config.depth**-0.5
+            config.width, config.width, inner=config.activation, dropout=config.dropout, output_scale=config.depth**-0.5
         )
 
     def forward(self, x_BD: Tensor) -> Tensor:

@@ -175,6 +175,7 @@ class Transformer(Backbone):
         width, length = config.width, spec.size[0] + (config.pool == "class")
         positions = "learned" if config.positions == "auto" else config.positions
         self.pool, self.causal, self.window = "mean" if config.pool == "auto" else config.pool, config.causal, config.window
+        self.shape = (config.num_kv_heads or config.num_heads, width // config.num_heads)
         self.scale = 1.0
         if spec.embedded:
             self.scale = spec.width**0.5 if config.embedding_scale == "auto" else config.embedding_scale
@@ -202,8 +203,8 @@ class Transformer(Backbone):
                 positions.reach(capacity)
         dtype, device = state_dtype(self)
         slots = capacity if self.window is None else min(capacity, self.window)
-        attentions = [block.attention for block in self.blocks]
-        return Cache(rows, capacity, [ring(rows, a.num_kv_heads, slots, a.head_width, dtype=dtype, device=device) for a in attentions])
+        heads, head_width = self.shape
+        return Cache(rows, capacity, [ring(rows, heads, slots, head_width, dtype=dtype, device=device) for _ in self.blocks])
 
     def forward(self, features: Features, cache: Cache | None = None) -> Features:
         """Sequence (B, T, E) -> vector (B, D), or sequence (B, T, D) if nothing is pooled.
@@ -212,12 +213,14 @@ class Transformer(Backbone):
         that are added begin anew with each document, and rotary ones and ALiBi know distances only.
         """
         x_BTD, mask_BT = features.x if self.scale == 1 else features.x * self.scale, features.mask
-        # The stream is kept in the type of the products, as a projection would leave it.
-        x_BTD = x_BTD.to(_product_dtype(x_BTD)) if self.project is None else self.project(x_BTD)
+        x_BTD = x_BTD if self.project is None else self.project(x_BTD)
         if self.class_token is not None:
             x_BTD, mask_BT = self.class_token(x_BTD, mask_BT)
         sight, places = self._sight(x_BTD, mask_BT, features.documents, cache)
         x_BTD = self.dropout(self.positions(x_BTD, places))
+        if self.project is None:
+            # An embedding is float32; in the type of the products the stream is half as much to move.
+            x_BTD = x_BTD.to(_product_dtype(x_BTD))
         for index, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, sight) if cache is None else block(x_BTD, sight, cache.layers[index])
         if cache is not None:
@@ -236,7 +239,8 @@ class Transformer(Backbone):
             if documents_BT is not None and self.rotary is None:
                 places = document_places(documents_BT)
             return sight._replace(turn=self._turn(x_BTD, 0)), places
-        assert mask_BT is None and documents_BT is None, "what is read onward is all one document, without padding"
+        assert mask_BT is None, "what is read onward has no padding"
+        assert documents_BT is None, "what is read onward is all one document"
         assert cache.longest + time <= cache.capacity, f"{cache.longest} + {time} tokens, and {cache.capacity} at most"
         sight = onward(cache, time, cache.layers[0][0].shape[2], slopes_H, device)
         places = sight.lengths[:, None] if sight.start is None and sight.lengths is not None else sight.start or 0

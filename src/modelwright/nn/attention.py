@@ -13,7 +13,7 @@ from modelwright.nn.cache import State, write_many, write_one
 from modelwright.nn.initialization import with_role
 from modelwright.nn.normalization import RMSNorm
 from modelwright.nn.positions import rotate
-from modelwright.nn.sight import Sight
+from modelwright.nn.sight import EVERYTHING, Sight
 
 _SHORT = 512
 """Keys up to which all scores of a query are cheap to keep."""
@@ -75,7 +75,7 @@ def _plain_is_faster(query: Tensor, seen: int, *, causal: bool, window: int | No
     """In half precision the fused kernel's backward pass on a CPU takes 2 to 6 times as long as plain products of matrices (PyTorch 2.13)."""
     if query.device.type != "cpu" or query.dtype not in (torch.bfloat16, torch.float16) or not torch.is_grad_enabled():
         return False
-    return seen <= _SHORT or causal and min(seen, (window or seen) + _CHUNK) <= _SHORT_CAUSAL
+    return min(seen, (window or seen) + _CHUNK) <= _SHORT_CAUSAL if causal else seen <= _SHORT
 
 
 def _shared(query: Tensor, key: Tensor) -> bool:
@@ -151,7 +151,7 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         num_kv_heads = num_kv_heads or num_heads
-        assert width % num_heads == 0 and num_heads % num_kv_heads == 0, (width, num_heads, num_kv_heads)
+        assert width % num_heads == num_heads % num_kv_heads == 0, (width, num_heads, num_kv_heads)
         assert causal or window is None, "a window looks back"
         self.num_heads, self.num_kv_heads, self.head_width = num_heads, num_kv_heads, width // num_heads
         self.causal, self.window, self.dropout = causal, window, dropout
@@ -160,7 +160,7 @@ class Attention(nn.Module):
         self.key_norm = RMSNorm(self.head_width, eps=epsilon) if qk_norm else None
         self.output = with_role(nn.Linear(width, width, bias=bias), "linear", scale=output_scale)
 
-    def forward(self, x_BTD: Tensor, sight: Sight = Sight(), state: State | None = None) -> Tensor:
+    def forward(self, x_BTD: Tensor, sight: Sight = EVERYTHING, state: State | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D).
 
         Args:
@@ -179,7 +179,7 @@ class Attention(nn.Module):
 
     def _heads(self, x_BTD: Tensor, sight: Sight) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, T, K), keys and values (B, H', T, K)."""
-        x_BTHK = self.project(x_BTD).unflatten(-1, (-1, self.head_width))
+        x_BTHK = self.project(x_BTD).view(x_BTD.shape[0], x_BTD.shape[1], -1, self.head_width)
         queries, turned = self.num_heads, self.num_heads + self.num_kv_heads
         both_BTHK, value_BTHK = x_BTHK[:, :, :turned], x_BTHK[:, :, turned:]
         if self.query_norm is not None and self.key_norm is not None:
@@ -197,7 +197,7 @@ class Attention(nn.Module):
             return attend(query, keys, values, sight.mask, causal=True, window=self.window)
         write_one(state, key, value, sight.start, sight.lengths)
         # The queries of one token that share keys are rows of one product; what they see needs no order.
-        query, mask = query.unflatten(1, (self.num_kv_heads, -1)).squeeze(3), sight.mask
+        query, mask = query.reshape(len(query), self.num_kv_heads, -1, self.head_width), sight.mask
         if mask is not None and mask.shape[1] > 1:
             mask = mask.unflatten(1, (self.num_kv_heads, -1)).squeeze(3)
         return _fused(query, state[0][:, :, : sight.reach], state[1][:, :, : sight.reach], mask, 0.0).flatten(1, 2).unsqueeze(2)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from modelwright.nn.attention import Attention
 from modelwright.nn.cache import State
 from modelwright.nn.normalization import SequenceNorm, sequence_norm
-from modelwright.nn.sight import Sight
+from modelwright.nn.sight import EVERYTHING, Sight
 
 
 class Block(nn.Module):
@@ -45,7 +45,7 @@ class Block(nn.Module):
         self.feedforward = feedforward
         self.dropout = dropout
 
-    def forward(self, x_BTD: Tensor, sight: Sight = Sight(), state: State | None = None) -> Tensor:
+    def forward(self, x_BTD: Tensor, sight: Sight = EVERYTHING, state: State | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D); `sight` and `state` as in `Attention`."""
         x_BTD = x_BTD + self._drop(self.attention(self.attention_norm(x_BTD), sight, state))
         return x_BTD + self._drop(self.feedforward(self.feedforward_norm(x_BTD)))

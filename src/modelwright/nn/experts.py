@@ -51,7 +51,8 @@ class Experts(nn.Module):
         self.router = with_role(nn.Linear(width, experts, bias=False), "linear")
         self.expand = nn.Parameter(torch.zeros(experts, maps_in(inner) * hidden, width))
         self.output = nn.Parameter(torch.zeros(experts, width, hidden))
-        self.per_token, self.inner, self.balance, self.z_loss = per_token, inner, balance, z_loss
+        self.inner: Inner = inner
+        self.per_token, self.balance, self.z_loss = per_token, balance, z_loss
         self.dropout, self.output_scale = dropout, output_scale
         self.penalty = None
 
@@ -87,10 +88,7 @@ class Experts(nn.Module):
     def _work(self, x_ND: Tensor, sent_E: Tensor | None) -> Tensor:
         """Each expert to its own run of the sorted tokens; without data, on the meta device, all runs are alike."""
         experts = len(self.expand)
-        if sent_E is None:
-            runs = [len(x_ND) // experts + (expert < len(x_ND) % experts) for expert in range(experts)]
-        else:
-            runs = sent_E.tolist()
+        runs = [len(part) for part in torch.arange(len(x_ND)).tensor_split(experts)] if sent_E is None else sent_E.tolist()
         given = []
         for expert, run_ND in enumerate(x_ND.split(runs)):
             hidden = bend(F.linear(run_ND, self.expand[expert]), self.inner)

@@ -60,7 +60,8 @@ class FeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.expand = with_role(nn.Linear(width, maps_in(inner) * hidden, bias=bias), role_in(inner))
-        self.inner, self.dropout = inner, dropout
+        self.inner: Inner = inner
+        self.dropout = dropout
         self.output = with_role(nn.Linear(hidden, width, bias=bias), "linear", scale=output_scale)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class SinusoidalPositions(nn.Module):
 
     def forward(self, x_BTD: Tensor, places: Places = 0) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        return x_BTD + at(self.table, places, x_BTD.shape[1]).to(x_BTD.dtype)
+        return x_BTD + at(self.table, places, x_BTD.shape[1])
 
 
 class LearnedPositions(nn.Module):

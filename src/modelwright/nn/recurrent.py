@@ -77,7 +77,8 @@ class RecurrentLayer(nn.Module):
 
     def _run(self, x: Any, state: State | None) -> tuple[Any, Any]:
         """PyTorch's layer, with dropped recurrent weights in training."""
-        arguments = (x,) if state is None else (x, tuple(part[None] for part in state) if len(state) > 1 else state[0][None])
+        parts = () if state is None else tuple(part[None].to(x.dtype) for part in state)
+        arguments = (x, parts if len(parts) > 1 else parts[0]) if parts else (x,)
         if not (self.training and self.weight_dropout):
             return self.rnn(*arguments)
         dropped = {

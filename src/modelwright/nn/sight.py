@@ -33,6 +33,10 @@ class Sight(NamedTuple):
     reach: int = 0
 
 
+EVERYTHING = Sight()
+"""Every position may look at every other, without telling them by their place."""
+
+
 def document_places(documents_BT: Tensor) -> Tensor:
     """Of each position (B, T), how far it is from where its document begins."""
     place_T = torch.arange(documents_BT.shape[1], device=documents_BT.device)

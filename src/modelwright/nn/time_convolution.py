@@ -53,7 +53,8 @@ class TimeConvolution(nn.Module):
         if state is None:
             padded = F.pad(x_BTD, (0, 0, before, self.kernel - 1 - before))
         else:
-            assert self.causal and documents_BT is None, "only a causal layer goes on, in one document"
+            assert self.causal, "only a causal layer goes on from what it has read"
+            assert documents_BT is None, "what is read onward is all one document"
             padded = torch.cat((state[0].to(x_BTD.dtype), x_BTD), dim=1)
             state[0].copy_(padded[:, time:])
         weight = self.weight.to(x_BTD.dtype)

@@ -54,10 +54,11 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None) -> None:
         super().__init__()
-        scale_O = weight_OI.detach().float().abs().amax(1).clamp(min=1e-12) / 127
-        self.weight = (weight_OI.detach().float() / scale_O[:, None]).round().to(torch.int8).contiguous()
-        self.scale = scale_O.to(torch.bfloat16)
-        self.bias = None if bias_O is None else bias_O.detach().to(torch.bfloat16)
+        weight_OI = weight_OI.detach().float()
+        scale_O = weight_OI.abs().amax(1).clamp(min=1e-12) / 127
+        self.register_buffer("weight", (weight_OI / scale_O[:, None]).round().to(torch.int8).contiguous())
+        self.scale = nn.Parameter(scale_O.to(torch.bfloat16), requires_grad=False)
+        self.bias = None if bias_O is None else nn.Parameter(bias_O.detach().to(torch.bfloat16), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) bfloat16 -> (..., O) bfloat16."""

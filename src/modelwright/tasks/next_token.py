@@ -75,7 +75,7 @@ class NextToken(Task):
             return self.loss(network(inputs), target)
         hidden_NE = network.hidden(inputs).flatten(0, 1)
         total = projected_cross_entropy(
-            hidden_NE, network.output_weight(), target.flatten(), bias=network.output_bias(), softcap=network.softcap, z_loss=self.z_loss
+            hidden_NE, network.output_weight(), target.flatten(), bias=network.output_bias, softcap=network.softcap, z_loss=self.z_loss
         )
         return total, (target != IGNORED).sum()
 

@@ -27,16 +27,20 @@ def objective_of(network: nn.Module, task: LossTask) -> Objective:
     """The task's objective on a network, plus the `penalty` of each module that has one, as often as losses are counted.
 
     A module with an attribute `penalty` (the balance of experts, for example) leaves a scalar there in every forward pass in training, on the
-    scale of the mean loss. It is taken away, so that nothing holds on to a graph.
+    scale of the mean loss.
     """
-    penalized: list[Any] = [module for module in network.modules() if hasattr(module, "penalty")]
+    penalized = penalized_modules(network)
 
     def objective(inputs: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Any]:
         total, count = task.objective(network, inputs, target)
         for module in penalized:
             if module.penalty is not None:
                 total = total + module.penalty * count
-                module.penalty = None
         return total, count
 
     return objective
+
+
+def penalized_modules(network: nn.Module) -> list[Any]:
+    """The modules that may have a penalty."""
+    return [module for module in network.modules() if hasattr(module, "penalty")]

@@ -31,17 +31,18 @@ arXiv:2505.16932, algorithm 1, for singular values from 0.001; they end nearer t
 """
 
 
-def orthogonalize(matrices: Tensor, coefficients: Coefficients = "jordan", epsilon: float = 1e-7) -> Tensor:
+def orthogonalize(matrices: Tensor, coefficients: Coefficients = "jordan", iterations: int = 5, epsilon: float = 1e-7) -> Tensor:
     """U V' of the singular value decomposition U S V' of each matrix, nearly; computed in the format of the matrices.
 
     Args:
         matrices: (N, P, Q) with P <= Q, for speed.
         coefficients: which row of `ITERATIONS`.
+        iterations: of five; the time is proportional to them.
         epsilon: least norm that a matrix is divided by.
     """
     norm = torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True, dtype=torch.float32).clamp_(min=epsilon)
     x = (matrices / norm).to(matrices.dtype)
-    for a, b, c in ITERATIONS[coefficients]:
+    for a, b, c in ITERATIONS[coefficients][:iterations]:
         gram = torch.bmm(x, x.mT)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x

@@ -15,7 +15,7 @@ from modelwright.core.batch import Batch
 from modelwright.core.errors import DivergedError
 from modelwright.core.randomness import derive
 from modelwright.training.average import WeightAverage
-from modelwright.training.objective import LossTask, Objective, objective_of
+from modelwright.training.objective import LossTask, Objective, objective_of, penalized_modules
 from modelwright.training.optimizer import Optimizer
 from modelwright.training.schedule import Schedule
 
@@ -100,6 +100,7 @@ class SupervisedRule:
         assert accumulation >= 1
         self.network, self._optimizer, self._schedule = network, optimizer, schedule
         self._seed, self._precision, self._clip_norm, self._accumulation = seed, precision, clip_norm, accumulation
+        self._penalized = penalized_modules(network)
         objective = objective_of(network, task)
         self._objective = objective if wrap is None else wrap(objective)
         self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -119,6 +120,9 @@ class SupervisedRule:
         if not self.network.training:
             self.network.train()
         loss = self._backward(batch if self._device.type == "cpu" else batch.to(self._device))
+        for module in self._penalized:
+            # A backward pass that recomputes leaves one too; it holds on to a graph, with which no network can be copied.
+            module.penalty = None
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # pyright: ignore[reportPrivateImportUsage]
         factor = self._schedule(0.5 * (start + end))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from modelwright.core.config import validate
 from modelwright.core.errors import InputError
@@ -55,7 +55,7 @@ def generate(
     *,
     prompt_file: Path | str | None = None,
     samples: int = 1,
-    precision: Precision = "float32",
+    precision: str = "float32",
     settings: Mapping[str, Any] | None = None,
     reporter: Reporter | None = None,
 ) -> Generated:
@@ -66,7 +66,7 @@ def generate(
         prompts: texts to continue; none begins a document.
         prompt_file: a text file whose whole content is one more prompt; `-` for standard input.
         samples: how many times to continue each prompt.
-        precision: the number format of the weights.
+        precision: the number format of the weights: auto, float32, bfloat16 or int8.
         settings: of `GenerationConfig`; those that are None are left alone.
         reporter: whom to tell; a single text is shown as it is made.
 
@@ -77,13 +77,13 @@ def generate(
     config = validate(GenerationConfig, {key: value for key, value in (settings or {}).items() if value is not None})
     if samples < 1:
         raise InputError(f"{samples} samples are nothing to make", expected="1 or more")
-    if precision not in ("auto", "float32", "bfloat16", "int8"):
-        raise InputError(f"unknown precision {precision!r}", expected="auto, float32, bfloat16 or int8")
+    if precision not in get_args(Precision):
+        raise InputError(f"unknown precision {precision!r}", expected=", ".join(get_args(Precision)))
     if prompt_file is not None:
         prompts = [*prompts, _read(prompt_file)]
     repeated = [prompt for prompt in prompts or [""] for _ in range(samples)]
     prepare_machine()
-    generator = Generator.load(run, precision=precision)
+    generator = Generator.load(run, precision=cast(Precision, precision))
     began = time.perf_counter()
     if len(repeated) == 1 and reporter.visible:
         generations = [_shown_while_made(generator, repeated[0], config, reporter)]

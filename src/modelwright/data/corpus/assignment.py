@@ -39,7 +39,7 @@ def by_content(digests: np.ndarray, sizes: np.ndarray, sought: dict[int, int], s
         None if documents are so large or so few that a split would miss its size by more than `TOLERANCE` of it.
     """
     splits = np.full(len(sizes), TRAIN, dtype=np.int8)
-    key = mix(digests[:, 0] ^ mix(digests[:, 1] + np.uint64(seed % 2**63) * FACTOR))
+    key = mix(digests[:, 0] ^ mix(digests[:, 1] + np.uint64(seed * int(FACTOR) % 2**64)))
     order = np.lexsort((digests[:, 1], digests[:, 0], key))
     place = 0
     for split, size in sought.items():

@@ -182,7 +182,7 @@ def _with_given_splits(files: list[InputFile], aside: list[SetAside], config: Co
 def _split_named(name: str) -> int:
     """The split that a file's name speaks of, or else a folder's on the way to it, or -1."""
     path = Path(name)
-    spoken = [split_of(part) for part in (path.name.split(".")[0], *reversed(path.parts[1:-1]))]
+    spoken = [split_of(part) for part in (path.name, *reversed(path.parts[1:-1]))]
     return next((SPLIT_NAMES.index(split) for split in spoken if split), -1)
 
 

@@ -21,4 +21,4 @@ def normalize(text: str, form: str) -> str:
         text = LINE_END.sub("\n", text)
     text = NO_TEXT.sub("", text)
     # Text of ASCII is in every normal form.
-    return text if text.isascii() else unicodedata.normalize(form.upper(), text)
+    return text if text.isascii() else unicodedata.normalize("NFKC" if form == "nfkc" else "NFC", text)

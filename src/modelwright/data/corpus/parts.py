@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -65,16 +66,31 @@ def make_parts(task: PartTask, progress: Callable[[int], None]) -> None:
         return
     with disk_errors(task.folder), written_aside(task.folder) as folder:
         folder.mkdir()
-        writer = PartWriter(folder, task.config)
-        for span in task.spans:
-            file = task.files[span.file]
-            for found in read_span(span, file, task.config):
-                if isinstance(found, SetAside):
-                    writer.set_aside(found)
-                else:
-                    writer.add(found, counts_all=file.encoding is not None)
-            progress(span.bytes)
-        writer.close()
+        with PartWriter(folder, task.config) as writer:
+            for span in task.spans:
+                file = task.files[span.file]
+                told = SpanProgress(span.bytes, progress)
+                for found in read_span(span, file, task.config, told.add):
+                    if isinstance(found, SetAside):
+                        writer.set_aside(found)
+                    else:
+                        writer.add(found, counts_all=file.encoding is not None)
+                told.add(span.bytes)
+            writer.close()
+
+
+class SpanProgress:
+    """Tells how much of a span is read, and no more than all of it: bytes at its edges are looked at twice."""
+
+    def __init__(self, size: int, progress: Callable[[int], None]) -> None:
+        self._left, self._progress = size, progress
+
+    def add(self, number: int) -> None:
+        """So many bytes more were read."""
+        number = min(number, self._left)
+        self._left -= number
+        if number:
+            self._progress(number)
 
 
 class PartWriter:
@@ -92,6 +108,13 @@ class PartWriter:
         self._offset = 0
         self._aside: list[SetAside] = []
         self._counts: dict[str, int] = {}
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def add(self, piece: Piece, *, counts_all: bool) -> None:
         """Append a piece; `counts_all`: every replacement character in it stands for a broken one."""
@@ -124,7 +147,7 @@ class PartWriter:
             return
         self._batch.append(content)
         self._waiting += len(content)
-        if self._waiting >= BATCH_BYTES or len(self._batch) >= MOST_TEXTS_AT_ONCE:
+        if self._waiting >= min(BATCH_BYTES, self._config.piece_bytes) or len(self._batch) >= MOST_TEXTS_AT_ONCE:
             self._flush()
 
     def _flush(self) -> None:

@@ -30,11 +30,11 @@ from modelwright.data.corpus.inputs import SPLIT_NAMES, InputFile, SetAside, ava
 from modelwright.data.corpus.parts import PartTask, load, make_parts, parts_in
 from modelwright.data.corpus.pool import Pool
 from modelwright.data.corpus.reading import check_readers
-from modelwright.data.corpus.selection import assign, judge, read_records
+from modelwright.data.corpus.selection import EmptyCorpusError, assign, judge, read_records
 from modelwright.data.corpus.shards import ShardWriter
 from modelwright.data.corpus.state import begin, describe, locked, sweep, work_folder
 from modelwright.data.corpus.summary import Summary, summarize
-from modelwright.data.corpus.tokenization import EncodeTask, batches, encode_part
+from modelwright.data.corpus.tokenization import BATCH_BYTES, EncodeTask, batches, encode_part
 from modelwright.data.tokenizer import Tokenizer
 
 ReportProgress = Callable[[str, int, int], None]
@@ -66,6 +66,8 @@ def prepare(
         InputError: nothing to read, nothing left, something in the way, or a full disk.
         RunInterrupted: Ctrl-C; what is done is kept for `resume`.
     """
+    if processes is not None and processes < 1:
+        raise InputError(f"{processes} processes do no work", expected="at least 1")
     output = Path(output)
     if resume and is_corpus(output):
         return _finished(output, config)
@@ -80,9 +82,8 @@ def prepare(
             return job.run(pool)
     except KeyboardInterrupt:
         raise RunInterrupted(f"Interrupted. What is done lies in {work}; go on by the same command with --resume.") from None
-    except InputError:
-        if not job.worth_keeping:
-            shutil.rmtree(work, ignore_errors=True)
+    except EmptyCorpusError:
+        shutil.rmtree(work, ignore_errors=True)
         raise
 
 
@@ -110,7 +111,6 @@ class Job:
     hidden: int
     config: CorpusConfig
     report: ReportProgress
-    worth_keeping: bool = False
 
     def run(self, pool: Pool) -> Corpus:
         """Do what isn't done yet.
@@ -119,7 +119,6 @@ class Job:
             InputError: nothing to read, or nothing left.
         """
         parts, folders = self._read(pool)
-        self.worth_keeping = bool(parts)
         segments, summary = self._compare(parts, folders)
         tokenizer, told = self._learn(parts, segments)
         encoded = self._encode(pool, parts, segments)
@@ -188,17 +187,18 @@ class Job:
         leaks.write_index(index, self._texts(parts, segments, others), int(segments["length"][others].sum()), self.config.leak_words)
         sweep(self.work / "encode")
         bounds = np.searchsorted(segments["part"], np.arange(len(parts) + 1))
+        most = min(BATCH_BYTES, self.config.piece_bytes)
         tasks = []
         for number, (part, start, stop) in enumerate(zip(parts, bounds.tolist(), bounds[1:].tolist(), strict=False)):
             folder, tokenizer = self.work / "encode" / f"{number:06d}", self.work / "learned" / "tokenizer.json"
-            tasks.append(EncodeTask(folder, part, segments[start:stop], start, tokenizer, index, self.config.leak_words))
+            tasks.append(EncodeTask(folder, part, segments[start:stop], start, tokenizer, index, self.config.leak_words, most))
         self._over(pool, encode_part, tasks, "encode", int(segments["length"].sum()))
         return [task.folder for task in tasks]
 
     def _texts(self, parts: list[Path], segments: np.ndarray, numbers: np.ndarray) -> Iterator[tuple[list[int], list[bytes]]]:
         for part in np.unique(segments["part"][numbers]):
             here = numbers[segments["part"][numbers] == part]
-            for places, texts in batches(parts[part], segments[here]):
+            for places, texts in batches(parts[part], segments[here], self.config.piece_bytes):
                 yield here[places].tolist(), texts
 
     def _write(self, segments: np.ndarray, encoded: list[Path], parts: list[Path], tokenizer: Tokenizer, summary: Summary) -> None:
@@ -240,11 +240,11 @@ class Job:
         return {SPLIT_NAMES[split]: writer.close() for split, writer in writers.items()}
 
 
-def _nothing(files: Sequence[InputFile], aside: Sequence[SetAside], folders: Sequence[Path]) -> InputError:
+def _nothing(files: Sequence[InputFile], aside: Sequence[SetAside], folders: Sequence[Path]) -> EmptyCorpusError:
     """The error for inputs that hold no document, with the first reason why."""
     from modelwright.data.corpus.parts import aside_of
 
     reasons = [*aside, *(what for _, listed in aside_of(folders) for what in listed)]
     why = f"; {reasons[0].origin}: {reasons[0].detail}" if reasons else ""
     more = f" (and {len(reasons) - 1:,} more)" if len(reasons) > 1 else ""
-    return InputError(f"the inputs hold no document{why}{more}", expected="files of text", remedy="See data prepare --help")
+    return EmptyCorpusError(f"the inputs hold no document{why}{more}", expected="files of text", remedy="See data prepare --help")

@@ -48,15 +48,15 @@ Progress = Callable[[int], None]
 """Is told how many more bytes of the inputs were read."""
 
 
-def read_span(span: Span, file: InputFile, config: CorpusConfig) -> Iterator[Found]:
-    """Everything in a span of a file: pieces of text in order, and what had to be set aside.
+def read_span(span: Span, file: InputFile, config: CorpusConfig, told: Progress = lambda number: None) -> Iterator[Found]:
+    """Everything in a span of a file: pieces of text in order, and what had to be set aside; `told` is told how many bytes are read.
 
     What comes before the place where a file turns out to be damaged is kept; the rest is set aside.
     """
     readers = {"text": _read_text, "lines": _read_lines, "parquet": _read_parquet}
     try:
         with reading_errors():
-            yield from readers[file.kind](span, file, config)
+            yield from readers[file.kind](span, file, config, told)
     except UnreadableError as error:
         yield SetAside("unreadable file", file.name, f"{error.found}; what came before is kept")
 
@@ -64,9 +64,9 @@ def read_span(span: Span, file: InputFile, config: CorpusConfig) -> Iterator[Fou
 # Plain text
 
 
-def _read_text(span: Span, file: InputFile, config: CorpusConfig) -> Iterator[Found]:
+def _read_text(span: Span, file: InputFile, config: CorpusConfig, told: Progress) -> Iterator[Found]:
     boundary = _boundary(config)
-    with open_stream(Path(file.path), file.packing, file.encoding) as stream:
+    with open_stream(Path(file.path), file.packing, file.encoding, told) as stream:
         start, stop = _limits(stream, span, config, boundary)
         blocks = _blocks(stream, start, stop, config.piece_bytes)
         if config.document_separator is None:
@@ -143,20 +143,25 @@ def _separated(blocks: Iterator[bytes], file: int, start: int, config: CorpusCon
         begin = 0
         while found := boundary(rest, begin):
             if continues or rest[begin : found[0]].strip():
-                yield _piece(_trim(rest[begin : found[0]], config), file, -(origin + begin) - 1, continues)
+                yield _piece(_trim(rest[begin : found[0]], config, continues), file, -(origin + begin) - 1, continues)
             begin, continues = found[1], False
         rest, origin = rest[begin:], origin + begin
+        if not continues and config.normalization != "none":
+            blank = len(rest) - len(rest.lstrip(b"\r\n"))
+            rest, origin = rest[blank:], origin + blank
         while len(rest) > 2 * config.piece_bytes:
             cut = cut_before(rest, config.piece_bytes)
             yield _piece(rest[:cut], file, -origin - 1, continues)
             rest, origin, continues = rest[cut:], origin + cut, True
     if continues or rest.strip():
-        yield _piece(_trim(rest, config), file, -origin - 1, continues)
+        yield _piece(_trim(rest, config, continues), file, -origin - 1, continues)
 
 
-def _trim(content: bytes, config: CorpusConfig) -> bytes:
-    """A document without the line ends that stand between it and its separator."""
-    return content if config.normalization == "none" else content.strip(b"\r\n")
+def _trim(content: bytes, config: CorpusConfig, continues: bool) -> bytes:
+    """A document, or the end of one, without the line ends that stand between it and its separators."""
+    if config.normalization == "none":
+        return content
+    return content.rstrip(b"\r\n") if continues else content.strip(b"\r\n")
 
 
 def cut_before(content: bytes, size: int) -> int:
@@ -187,9 +192,9 @@ def _piece(content: bytes, file: int, row: int, continues: bool = False) -> Piec
 # Rows
 
 
-def _read_lines(span: Span, file: InputFile, config: CorpusConfig) -> Iterator[Found]:
+def _read_lines(span: Span, file: InputFile, config: CorpusConfig, told: Progress) -> Iterator[Found]:
     line_end: Boundary = lambda block, start: (at, at + 1) if (at := block.find(b"\n", start)) >= 0 else None  # noqa: E731
-    with open_stream(Path(file.path), file.packing, file.encoding) as stream:
+    with open_stream(Path(file.path), file.packing, file.encoding, told) as stream:
         place, stop = _limits(stream, span, config, line_end)
         number = 0
         while (stop is None or place < stop) and (line := stream.readline(LONGEST_LINE)):
@@ -248,7 +253,7 @@ def _value(value: Any, number: int, row: int, file: InputFile, config: CorpusCon
         begin += cut
 
 
-def _read_parquet(span: Span, file: InputFile, config: CorpusConfig) -> Iterator[Found]:
+def _read_parquet(span: Span, file: InputFile, config: CorpusConfig, told: Progress) -> Iterator[Found]:
     with seekable(Path(file.path), file.packing) as stream:
         table = parquet_file(stream)
         columns: Sequence[str] = table.schema_arrow.names

@@ -27,6 +27,10 @@ KEPT, BROKEN, TOO_LONG, EXACT, NEAR = 0, 251, 252, 253, 254
 """Verdicts on a document; from 1 on: the number of the filter that drops it."""
 
 
+class EmptyCorpusError(InputError):
+    """The inputs hold nothing to train on, so that there is nothing to go on with either."""
+
+
 @dataclass(frozen=True, slots=True)
 class Documents:
     """All documents.
@@ -69,7 +73,7 @@ def judge(
     them leaves the training split.
 
     Raises:
-        InputError: nothing is left.
+        EmptyCorpusError: nothing is left.
     """
     documents = _gather(records, files, config)
     verdicts, leaders = documents.verdicts, documents.leaders
@@ -88,7 +92,7 @@ def judge(
         _drop(whole, found, NEAR, documents)
     if not (verdicts == KEPT).any():
         dropped = f"all {len(verdicts):,} documents were dropped" if len(verdicts) else "there is no document in them"
-        raise InputError(
+        raise EmptyCorpusError(
             f"nothing is left to train on: {dropped}", where="the inputs", remedy="Look at the filters, or see data prepare --help"
         )
     assert (leaders >= 0).all()
@@ -131,7 +135,7 @@ def _near(
     row = records - bounds[home]
     order = np.argsort(home, kind="stable")
     cuts = np.flatnonzero(np.diff(home[order], prepend=-1))
-    groups = [(parts[home[group[0]]], group) for group in np.split(order, cuts[1:])] if len(order) else []
+    groups = [(parts[int(home[group[0]])], group) for group in np.split(order, cuts[1:])] if len(order) else []
 
     def keys(band: int) -> np.ndarray:
         found = np.empty(len(records), dtype=np.uint64)
@@ -156,7 +160,7 @@ def assign(
     """The (S,) segments of all splits, in the order of the inputs, and how the documents came into their splits.
 
     Raises:
-        InputError: nothing is left to train on.
+        EmptyCorpusError: nothing is left to train on.
     """
     kept = np.flatnonzero(documents.verdicts == KEPT)
     splits = np.maximum(documents.given[kept], TRAIN)
@@ -164,7 +168,7 @@ def assign(
     sizes = documents.sizes[kept]
     sought = wanted(int(sizes[pool].sum()), splits, config)
     if not len(pool):
-        raise InputError("nothing is left to train on", where="the inputs", remedy="Give files of the training split too")
+        raise EmptyCorpusError("nothing is left to train on", where="the inputs", remedy="Give files of the training split too")
     drawn = by_content(documents.digests[kept[pool]], sizes[pool], sought, config.seed)
     if drawn is not None:
         splits[pool] = drawn
@@ -173,6 +177,8 @@ def assign(
     if drawn is None:
         segments = _cut(segments, sought, parts)
         how = "by position"
+    if not (segments["split"] == TRAIN).any():
+        raise EmptyCorpusError(f"{int(sizes.sum()):,} bytes of text are too few to be split", where="the inputs", expected="more text")
     return segments, how if not (documents.given[kept] > TRAIN).any() or not sought else f"as given, the rest {how}"
 
 

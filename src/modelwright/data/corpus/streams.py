@@ -7,7 +7,7 @@ import io
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
@@ -46,11 +46,24 @@ def reading_errors() -> Iterator[None]:
         raise UnreadableError(f"is damaged ({' '.join(str(error).split())[:200]})") from None
 
 
-class _Unpacked(io.RawIOBase):
-    """An unpacking stream that refuses to inflate without bounds."""
+class _Told(io.FileIO):
+    """A file that tells how many bytes are read from it."""
 
-    def __init__(self, stream: BinaryIO, packed_size: int) -> None:
-        self._stream, self._left = stream, max(ANY_INFLATION, MAX_INFLATION * packed_size)
+    def __init__(self, path: Path, told: Callable[[int], None]) -> None:
+        super().__init__(path, "rb")
+        self._told = told
+
+    def readinto(self, buffer: Any) -> int | None:
+        number = super().readinto(buffer)
+        self._told(number or 0)
+        return number
+
+
+class _Unpacked(io.RawIOBase):
+    """An unpacking stream over a `packed` one that refuses to inflate without bounds."""
+
+    def __init__(self, stream: BinaryIO, packed: BinaryIO, packed_size: int) -> None:
+        self._stream, self._packed, self._left = stream, packed, max(ANY_INFLATION, MAX_INFLATION * packed_size)
 
     def readable(self) -> bool:
         return True
@@ -65,6 +78,7 @@ class _Unpacked(io.RawIOBase):
 
     def close(self) -> None:
         self._stream.close()
+        self._packed.close()
         super().close()
 
 
@@ -90,14 +104,19 @@ class _Transcoded(io.RawIOBase):
         super().close()
 
 
-def open_stream(path: Path, packing: Packing | None, encoding: str | None = None) -> BinaryIO:
-    """The bytes of a file, unpacked, and brought to UTF-8 from another `encoding`."""
-    stream: Any = path.open("rb")
-    if packing == "gzip":
-        stream = io.BufferedReader(_Unpacked(cast(BinaryIO, gzip.GzipFile(fileobj=stream)), path.stat().st_size), 1 << 18)
-    elif packing == "zstd":
-        unpacked = _zstandard().ZstdDecompressor().stream_reader(stream, read_across_frames=True, closefd=True)
-        stream = io.BufferedReader(_Unpacked(unpacked, path.stat().st_size), 1 << 18)
+def open_stream(
+    path: Path, packing: Packing | None, encoding: str | None = None, told: Callable[[int], None] = lambda number: None
+) -> BinaryIO:
+    """The bytes of a file, unpacked, and brought to UTF-8 from another `encoding`; `told` is told how many bytes are read from the disk.
+
+    Raises:
+        InputError: zstandard is needed and not installed.
+    """
+    library = _zstandard() if packing == "zstd" else None
+    stream: Any = io.BufferedReader(_Told(path, told), 1 << 17)
+    if packing is not None:
+        unpacking = library.ZstdDecompressor().stream_reader(stream, read_across_frames=True) if library else gzip.GzipFile(fileobj=stream)
+        stream = io.BufferedReader(_Unpacked(cast(BinaryIO, unpacking), stream, path.stat().st_size), 1 << 18)
     if encoding is not None:
         stream = io.BufferedReader(_Transcoded(stream, encoding), 1 << 18)
     return stream
@@ -125,7 +144,7 @@ def parquet_file(stream: BinaryIO) -> Any:
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        raise missing_extra("pyarrow", "text") from None
+        raise missing_extra("pyarrow", "parquet") from None
     return parquet.ParquetFile(stream, pre_buffer=False)
 
 

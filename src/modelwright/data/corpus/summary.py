@@ -81,7 +81,7 @@ def origin_reader(parts: Sequence[Path], segments: np.ndarray, files: Sequence[I
         segment = segments[number]
         row = int(segment["record"] - bounds[segment["part"]])
         record = load(beside(parts[segment["part"]], "records"), mapped=True)[row]
-        return files[record["file"]].origin(int(record["row"]))
+        return files[int(record["file"])].origin(int(record["row"]))
 
     return origin
 
@@ -144,7 +144,7 @@ def _samples(
 
     def origin(document: int) -> str:
         record = records[documents.first[document]]
-        return files[record["file"]].origin(int(record["row"]))
+        return files[int(record["file"])].origin(int(record["row"]))
 
     rows = []
     for verdict, (name, says) in reasons(config).items():

@@ -31,6 +31,7 @@ class EncodeTask:
         tokenizer: path of the tokenizer.
         index: folder of the leak index.
         words: words of a sequence that must not leak.
+        most: bytes that are encoded at once.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class EncodeTask:
     tokenizer: Path
     index: Path
     words: int
+    most: int = BATCH_BYTES
 
 
 @lru_cache(maxsize=1)
@@ -87,7 +89,7 @@ def encode_part(task: EncodeTask, progress: Callable[[int], None]) -> None:
     with disk_errors(task.folder), written_aside(task.folder) as folder:
         folder.mkdir()
         with (folder / "tokens.bin").open("wb") as file:
-            for numbers, texts in batches(task.part, task.segments):
+            for numbers, texts in batches(task.part, task.segments, task.most):
                 for tokens in tokenizer.encode_batch([text.decode() for text in texts]):
                     file.write(np.ascontiguousarray(tokens, dtype=tokenizer.dtype).data)
                     counts.append(len(tokens))

@@ -11,6 +11,7 @@ import numpy as np
 
 from modelwright.core.errors import InputError
 from modelwright.data.config import DataConfig
+from modelwright.data.corpus.corpus import is_corpus
 from modelwright.data.examples import Examples, Origins
 from modelwright.data.files import read_bytes, split_of
 from modelwright.data.source import sources
@@ -45,8 +46,8 @@ class Idx:
     names: tuple[str, ...] = ()
 
     def recognizes(self, argument: str) -> float:
-        """Sure of files named as images in IDX, and of folders that hold some."""
-        return 1.0 if self._images(Path(argument)) else 0.0
+        """Sure of files named as images in IDX, and of folders that hold some; a corpus has files of that ending too."""
+        return 1.0 if self._images(Path(argument)) and not is_corpus(Path(argument)) else 0.0
 
     def _images(self, path: Path) -> list[Path]:
         if path.is_dir():

@@ -36,7 +36,9 @@ class MuonConfig(OptimizerConfig):
     momentum: float = Field(default=0.95, ge=0, lt=1)
     """Share of the running mean of gradients that a step keeps, of the hidden matrices."""
     coefficients: Coefficients = "jordan"
-    """Of the five iterations that orthogonalize: `jordan`, or `polar_express`, which come nearer to orthogonal at the same cost."""
+    """Of the iterations that orthogonalize: `jordan`, or `polar_express`, which come nearer to orthogonal at the same cost."""
+    iterations: int = Field(default=5, ge=1, le=5)
+    """How many there are; a step's time goes with them. Fewer leave the small singular values smaller."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """AdamW's share of the running mean of gradients."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
@@ -57,6 +59,7 @@ class MuonConfig(OptimizerConfig):
                     weight_decay=self.weight_decay,
                     momentum=self.momentum,
                     coefficients=self.coefficients,
+                    iterations=self.iterations,
                 )
             )
         if others:
@@ -93,6 +96,7 @@ class Muon(torch.optim.Optimizer):
         weight_decay: share, times the learning rate, by which a step shrinks weights.
         momentum: of Nesterov's kind.
         coefficients: of the iterations.
+        iterations: how many.
     """
 
     def __init__(
@@ -104,11 +108,13 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.95,
         coefficients: Coefficients = "jordan",
+        iterations: int = 5,
     ) -> None:
         group = {"params": parameters, "lr": learning_rate, "initial_lr": learning_rate}
         super().__init__([group], {"weight_decay": weight_decay, "momentum": momentum})
         self._parts = dict(zip(parameters, parts, strict=True))
         self._coefficients: Coefficients = coefficients
+        self._iterations = iterations
         self._format = fastest_format(parameters[0].device)
 
     @torch.no_grad()
@@ -123,7 +129,7 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_lerp_(means, gradients, 1 - group["momentum"])  # pyright: ignore[reportPrivateImportUsage]
             ahead = torch._foreach_lerp(gradients, means, group["momentum"])  # pyright: ignore[reportPrivateImportUsage]
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])  # pyright: ignore[reportPrivateImportUsage]
-            self._turn(parameters, ahead, group["lr"])
+            self._turn(parameters, list(ahead), group["lr"])
 
     def _mean(self, parameter: nn.Parameter) -> Tensor:
         state = self.state[parameter]
@@ -139,7 +145,7 @@ class Muon(torch.optim.Optimizer):
             alike[target.shape[1], target.shape[2]].append((target, self._lying(parameter, direction)))
         for (rows, columns), pairs in alike.items():
             stacked = torch.cat([direction.to(self._format) for _, direction in pairs])
-            update = orthogonalize(stacked, self._coefficients)
+            update = orthogonalize(stacked, self._coefficients, self._iterations)
             factor = -rate * 0.2 * math.sqrt(max(rows, columns))
             for (target, _), own in zip(pairs, update.split([len(target) for target, _ in pairs]), strict=True):
                 target.add_(own, alpha=factor)
