@@ -11,7 +11,7 @@ import torch
 from modelwright.core.schema import Feature, Schema
 from modelwright.models.network import build_network
 from modelwright.models.transformer import TransformerConfig
-from modelwright.serving.precision import prepare
+from modelwright.serving.precision import Prepared, prepare
 from modelwright.serving.reader import CachedReader
 from modelwright.serving.sampling import GenerationConfig, Sampler
 from modelwright.training.machine import prepare_machine
@@ -35,9 +35,8 @@ def main() -> None:
     torch.manual_seed(0)
     text = Feature(name="text", type="text", shape=(arguments.context,), vocabulary=arguments.vocabulary)
     target = Feature(name="next token", type="text", shape=(arguments.context,), vocabulary=arguments.vocabulary)
-    family = TransformerConfig(
-        width=arguments.width, depth=arguments.layers, num_heads=arguments.heads, feedforward_ratio=4.0, positions="learned"
-    )
+    shape = {"width": arguments.width, "depth": arguments.layers, "num_heads": arguments.heads}
+    family = TransformerConfig.model_validate({**shape, "feedforward_ratio": 4.0, "positions": "learned"})
     network = build_network(Schema(inputs=(text,), target=target), family, arguments.vocabulary).eval()
     prepared = prepare(network, arguments.precision)
     prompts = torch.randint(1, arguments.vocabulary, (arguments.batch, arguments.prompt)).tolist()
@@ -51,10 +50,10 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def write(prepared, prompts: list[list[int]], context: int, count: int) -> list[list[int]]:
+def write(prepared: Prepared, prompts: list[list[int]], context: int, count: int) -> list[list[int]]:
     """The loop of `Generator` for rows that end together, without a tokenizer; the last token is chosen and not read."""
     reader = CachedReader(prepared.network, prompts, context=context, new_tokens=count, scores=prepared.scores)
-    sampler = Sampler(GenerationConfig(temperature=0), prompts, range(len(prompts)))
+    sampler = Sampler(GenerationConfig.model_validate({"temperature": 0}), prompts, range(len(prompts)))
     scores = reader.start()
     for _ in range(count - 1):
         scores = reader.read(sampler(scores).tolist())

@@ -170,7 +170,7 @@ def test_processes_end_when_the_one_that_started_them_is_killed():
     script = """
         import os, signal
         from modelwright.data.corpus import pool
-        print(*(pool._start().pid for _ in range(2)), flush=True)
+        print(*(pool.start().pid for _ in range(2)), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     numbers = [int(text) for text in run_python(textwrap.dedent(script)).stdout.split()]

@@ -51,7 +51,8 @@ class FamilyConfig(Config):
     learning_rate: ClassVar[float] = 1e-3
     """Where to begin with AdamW when nothing else is known."""
     embedding_size: ClassVar[float] = 1.0
-    """Factor on the initial vectors of tokens: as large as can be with a first loss near that of guessing."""
+    """Factor on the initial vectors of tokens. Where nothing norms the state that scores them, larger ones learn faster, up to the size at
+    which the first loss is no longer near that of guessing."""
 
     family: str
 

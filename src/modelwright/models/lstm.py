@@ -15,6 +15,6 @@ class LSTMConfig(RecurrentConfig):
 
     suits: ClassVar[tuple[str, ...]] = ("image", "text")
     learning_rate: ClassVar[float] = 2e-3
-    embedding_size: ClassVar[float] = 6.0
+    embedding_size: ClassVar[float] = 8.0
     cell: ClassVar[Cell] = "lstm"
     family: Literal["lstm"] = "lstm"

@@ -74,8 +74,9 @@ class Experts(nn.Module):
         token = order // self.per_token
         sent = torch.bincount(expert_NA.flatten(), minlength=len(self.expand)) if not x.is_meta else None
         self.penalty = self._penalty(logit_NE, probability_NE, expert_NA) if self.training else None
-        given = self._work(x_ND[token], sent) * weight_NA.flatten()[order, None].to(x.dtype)
-        return torch.zeros_like(x_ND).index_add(0, token, given.to(x.dtype)).view_as(x)
+        given_ND = self._work(x_ND[token], sent)  # type: ignore[call-arg]
+        given_ND = given_ND * weight_NA.flatten()[order, None].to(given_ND.dtype)
+        return torch.zeros_like(x_ND).index_add(0, token, given_ND.to(x.dtype)).view_as(x)
 
     def _penalty(self, logit_NE: Tensor, probability_NE: Tensor, expert_NA: Tensor) -> Tensor:
         share_E = F.one_hot(expert_NA, logit_NE.shape[1]).to(probability_NE.dtype).mean((0, 1))

@@ -77,8 +77,10 @@ class RecurrentLayer(nn.Module):
 
     def _run(self, x: Any, state: State | None) -> tuple[Any, Any]:
         """PyTorch's layer, with dropped recurrent weights in training."""
-        parts = () if state is None else tuple(part[None].to(x.dtype) for part in state)
-        arguments = (x, parts if len(parts) > 1 else parts[0]) if parts else (x,)
+        arguments: tuple[Any, ...] = (x,)
+        if state is not None:
+            parts = [part[None].to(x.dtype) for part in state]
+            arguments = (x, tuple(parts) if len(parts) > 1 else parts[0])
         if not (self.training and self.weight_dropout):
             return self.rnn(*arguments)
         dropped = {

@@ -100,7 +100,6 @@ def _seconds(budget: Budget) -> float:
 
 def _resized(job: Job, parameters: float) -> Recipe:
     """The job's recipe with its model as wide as gives it about so many parameters, its vocabulary not counted."""
-
     recipe = job.recipe
 
     def size(factor: float) -> int:

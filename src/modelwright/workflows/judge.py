@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-import torch
 from torch import nn
 
 from modelwright.core.errors import DivergedError

@@ -64,7 +64,9 @@ def predict(
     reporter = reporter or Reporter()
     predictor = Predictor.load(run)
     if predictor.schema.causal:
-        raise InputError("is a language model", where=run, remedy="Let it continue a text: modelwright generate --prompt TEXT, or judge one: evaluate")
+        raise InputError(
+            "is a language model", where=run, remedy="Let it continue a text: modelwright generate --prompt TEXT, or judge one: evaluate"
+        )
     rows: list[dict[str, Any]] = []
     rejected: list[dict[str, str]] = []
     for argument in inputs:

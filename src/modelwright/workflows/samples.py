@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from modelwright.core.disk import disk_errors
@@ -15,10 +16,12 @@ from modelwright.workflows.job import Job
 CHARACTERS = 400
 """A sample is about so long, or a little shorter than the context."""
 TEMPERATURE, TOP_P = 0.8, 0.95
+FEW_DOCUMENTS = 100
+"""Where there are fewer, a model hardly saw how one begins, and its samples go on from the first words of the training split."""
 
 
 class Samples:
-    """Lets a network in training write from nothing, and keeps what it wrote.
+    """Lets a network in training write, and keeps what it wrote.
 
     Args:
         path: a file of JSON rows `{"text"}`, one an evaluation.
@@ -36,9 +39,15 @@ class Samples:
 
 
 def write(job: Job, network: nn.Module) -> str:
-    """What a network of the job writes from nothing, from the recipe's seed."""
+    """What a network of the job writes, from the recipe's seed."""
     text = job.dataset.schema.text
     train = job.dataset.train
     tokens = max(1, min(round(CHARACTERS * train.tokens / max(train.bytes, 1)), text.shape[0] - 1))
     config = GenerationConfig(max_tokens=tokens, temperature=TEMPERATURE, top_p=TOP_P, seed=job.recipe.seed)
-    return Generator(network, Tokenizer.from_json(text.tokenizer)).generate([""], config)[0].text  # type: ignore[arg-type]
+    tokenizer = Tokenizer.from_json(text.tokenizer)
+    prompt = (
+        ""
+        if train.documents >= FEW_DOCUMENTS
+        else tokenizer.decode(train.gather(torch.zeros(1, dtype=torch.int64)).inputs["tokens"][0, 1:9])
+    )
+    return prompt + Generator(network, tokenizer).generate([prompt], config)[0].text  # type: ignore[arg-type]

@@ -199,9 +199,7 @@ def _fit(run: Run, job: Job, network: Network, seconds: float | None, reporter: 
     except RunInterrupted as stop:
         raise RunInterrupted(f"{str(stop).rstrip('.')}. Go on with: modelwright train --resume {run.path}") from None
     best = f" · best {label(job.task.primary)} on validation {result.best.metrics[job.task.primary]:.4g}" if result.best else ""
-    reporter.say(
-        "train", f"{result.steps:,} steps in {format_duration(result.seconds)} · {job.speed(result.samples_per_second)}{best}"
-    )
+    reporter.say("train", f"{result.steps:,} steps in {format_duration(result.seconds)} · {job.speed(result.samples_per_second)}{best}")
     return result
 
 

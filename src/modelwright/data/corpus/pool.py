@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -30,11 +31,12 @@ class Pool:
 
     Args:
         processes: how many; with one, this process does the work itself.
+        kept: a file descriptor that they inherit and keep open while they live.
     """
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int, kept: int | None = None) -> None:
         assert processes > 0
-        self._size = processes
+        self._size, self._kept = processes, kept
         self._started: list[subprocess.Popen[bytes]] = []
         self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
 
@@ -64,7 +66,7 @@ class Pool:
             yield from (work(task, progress) for task in tasks)
             return
         while len(self._started) < min(self._size, len(tasks)):
-            self._started.append(_start())
+            self._started.append(start(self._kept))
             self._idle.put(self._started[-1])
         lock = threading.Lock()
 
@@ -105,7 +107,8 @@ class Pool:
         return value
 
 
-def _start() -> subprocess.Popen[bytes]:
+def start(kept: int | None = None) -> subprocess.Popen[bytes]:
+    """A process that serves."""
     settings = {
         "TOKENIZERS_PARALLELISM": "false",
         "RAYON_NUM_THREADS": "1",
@@ -113,19 +116,32 @@ def _start() -> subprocess.Popen[bytes]:
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     command = [sys.executable, "-c", "from modelwright.data.corpus.pool import serve; serve()"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **settings})
+    inherited = () if kept is None else (kept,)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **settings}, pass_fds=inherited)
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it is doing, as soon as `parent` is not its parent any more."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def serve() -> None:
     """Work on the tasks that come in on standard input, until it ends."""
     # An interrupt from the keyboard reaches all processes; the one that started this one decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 
     def answer(kind: str, value: Any) -> None:
-        pickle.dump((kind, value), answers)
-        answers.flush()
+        try:
+            pickle.dump((kind, value), answers)
+            answers.flush()
+        except BrokenPipeError:
+            # Nobody waits for the answer any more. What is under way must not take this for a fault of its own.
+            os._exit(1)
 
     while True:
         try:

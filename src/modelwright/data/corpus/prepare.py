@@ -78,7 +78,7 @@ def prepare(
     number = processes or min(available_processors(), 1 + common_size(files) // BYTES_WORTH_A_PROCESS)
     job = Job(work, output, files, aside, hidden, config, report or (lambda stage, done, total: None))
     try:
-        with locked(work), Pool(number) as pool, disk_errors(work):
+        with locked(work) as lock, Pool(number, lock) as pool, disk_errors(work):
             return job.run(pool)
     except KeyboardInterrupt:
         raise RunInterrupted(f"Interrupted. What is done lies in {work}; go on by the same command with --resume.") from None

@@ -7,11 +7,13 @@ configuration and inputs they come from. At the end the corpus in it is renamed 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from modelwright.core.disk import disk_errors, write_atomic
 from modelwright.core.errors import InputError
@@ -21,6 +23,8 @@ from modelwright.data.corpus.inputs import InputFile
 LAYOUT = 1
 """Of the work folder; another one can't be gone on with."""
 STATE = "state.json"
+PATIENCE = 30.0
+"""Seconds that processes of a killed preparation are waited for."""
 
 
 def work_folder(output: Path) -> Path:
@@ -38,8 +42,11 @@ def describe(files: Sequence[InputFile], config: CorpusConfig) -> dict[str, Any]
 
 
 @contextmanager
-def locked(work: Path) -> Iterator[None]:
+def locked(work: Path) -> Iterator[int | None]:
     """Hold the work folder against other processes.
+
+    Yields the lock's file descriptor, for working processes to inherit: the folder is held until the last of them has ended, even if the process
+    that started them is killed; None where there are no such locks.
 
     Raises:
         InputError: another process works in it.
@@ -47,15 +54,37 @@ def locked(work: Path) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:
-        # A system without file locks.
-        yield
+        yield None
         return
-    with (work / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError("another process is preparing this corpus", where=work, remedy="Wait for it, or stop it") from None
-        yield
+    with (work / "lock").open("a+") as file:
+        waited = 0.0
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                # Working processes of one that was killed end within a moment.
+                if _is_alive(file) or waited >= PATIENCE:
+                    raise InputError("another process is preparing this corpus", where=work, remedy="Wait for it, or stop it") from None
+                time.sleep(0.1)
+                waited += 0.1
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield file.fileno()
+
+
+def _is_alive(lock: IO[str]) -> bool:
+    """Whether the process that wrote its number into a lock is there."""
+    lock.seek(0)
+    number = lock.read().strip()
+    try:
+        os.kill(int(number), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def begin(output: Path, state: dict[str, Any], *, resume: bool) -> Path:

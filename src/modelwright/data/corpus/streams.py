@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import shutil
@@ -17,6 +18,10 @@ from modelwright.data.files import ANY_INFLATION, MAX_INFLATION
 
 Packing = Literal["gzip", "zstd"]
 MARKS: dict[bytes, Packing] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+FAULTS_OF_FILES = {None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.EINVAL, errno.ESTALE, errno.ELOOP}
+"""Errors that are the fault of the file being read; pyarrow gives none for a damaged one. A full disk or too little memory is no reason to set
+a file aside."""
 
 
 def packing_of(head: bytes) -> Packing | None:
@@ -38,6 +43,8 @@ def reading_errors() -> Iterator[None]:
     except (zlib.error, gzip.BadGzipFile) as error:
         raise UnreadableError(f"the gzip file is damaged ({error})") from None
     except OSError as error:
+        if error.errno not in FAULTS_OF_FILES:
+            raise
         raise UnreadableError(f"can't be read ({error.strerror or error})") from None
     except Exception as error:
         # zstandard and pyarrow have exception classes of their own, and are imported late.

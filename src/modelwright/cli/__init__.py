@@ -1,0 +1,41 @@
+"""The command line: reads arguments, calls one workflow, prints what it gives. Heavy imports wait until a verb needs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from cyclopts import CycloptsError
+from rich.console import Console
+
+from modelwright.cli import about, data, learning, using  # noqa: F401  their verbs join the application
+from modelwright.cli.arguments import app
+from modelwright.core.errors import ModelwrightError, RunInterrupted
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted and saved.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+        return 0
+    except CycloptsError as error:
+        return _fail(arguments, " ".join(str(error).split()), 2)
+    except ModelwrightError as error:
+        return _fail(arguments, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail(arguments, "Interrupted.", RunInterrupted.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def _fail(arguments: list[str], message: str, code: int) -> int:
+    if "--json" in arguments:
+        print(json.dumps({"error": message, "exit_code": code}))
+    Console(stderr=True, soft_wrap=True).print(f"modelwright: {message}", markup=False, highlight=False)
+    return code
