@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.core.errors import InputError, ModelwrightError, RunInterrupted
 from modelwright.data.corpus.config import CorpusConfig
+from modelwright.data.corpus.pool import Pool
 from modelwright.data.corpus.prepare import prepare
 
 SMALL = {"part_bytes": 20_000, "piece_bytes": 4_000, "tokenizer": {"name": "bytes"}}
@@ -130,6 +131,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from modelwright.data.corpus.config import CorpusConfig
+from modelwright.data.corpus.pool import Pool
 from modelwright.data.corpus.prepare import prepare
 stage, after = sys.argv[3], int(sys.argv[4])
 calls = 0
@@ -179,6 +181,29 @@ def test_processes_end_when_the_one_that_started_them_is_killed():
     while any(b"serve" in commands(number) for number in numbers):
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def die(task, progress):
+    """Work that ends its process, as a lack of memory does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(task, progress):
+    raise ValueError(f"no {task}")
+
+
+def refuse(task, progress):
+    raise InputError("no such thing", where="a file", remedy="Give another")
+
+
+def test_failures_of_processes_arrive():
+    for work, error, said in (
+        (die, ModelwrightError, "--resume"),
+        (fail, RuntimeError, "ValueError.*no 0"),
+        (refuse, InputError, "a file: no such thing. Give another"),
+    ):
+        with Pool(2) as pool, pytest.raises(error, match=said):
+            list(pool.map(work, list(range(5)), lambda number: None))
 
 
 def commands(number):
@@ -285,6 +310,7 @@ CAPPED = """
 import resource, sys
 from pathlib import Path
 from modelwright.data.corpus.config import CorpusConfig
+from modelwright.data.corpus.pool import Pool
 from modelwright.data.corpus.prepare import prepare
 # Libraries first: the limit is on what the work itself takes.
 import numpy, tokenizers, rensa

@@ -1,5 +1,6 @@
 """Reading: every form of text, in pieces, and what can't be read."""
 
+import errno
 import gzip
 import itertools
 import json
@@ -15,6 +16,7 @@ from modelwright.data.corpus.config import CorpusConfig
 from modelwright.data.corpus.inputs import SetAside, examine, find_files, plan
 from modelwright.data.corpus.normalization import normalize
 from modelwright.data.corpus.reading import Piece, cut_before, read_span
+from modelwright.data.corpus.streams import UnreadableError, reading_errors
 
 
 def read(paths, **options):
@@ -240,3 +242,12 @@ def test_normalization_is_done_once_for_all(text):
 def test_normal_forms():
     assert normalize("e\u0301 ﬁ\r\nx\ry\x00\x07\ufeff\t\f\n", "nfc") == "é ﬁ\nx\ny\t\f\n"
     assert normalize("ﬁ", "nfkc") == "fi"
+
+
+def test_only_faults_of_a_file_set_it_aside():
+    with pytest.raises(UnreadableError), reading_errors():
+        raise OSError(errno.EIO, "no luck")
+    for number in (errno.ENOSPC, errno.EPIPE, errno.EMFILE, errno.ENOMEM):
+        with pytest.raises(OSError, match="trouble") as raised, reading_errors():
+            raise OSError(number, "trouble")
+        assert not isinstance(raised.value, InputError)

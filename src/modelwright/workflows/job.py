@@ -15,6 +15,7 @@ import torch
 from modelwright.core.units import Budget, format_bytes, format_count
 from modelwright.data.dataset import Dataset, load
 from modelwright.data.loader import Loader
+from modelwright.data.token_split import TokenSplit
 from modelwright.evaluation.comparison import compare
 from modelwright.evaluation.evaluate import as_function, evaluate
 from modelwright.models.network import Network, build_network, choose_stem, meta_network
@@ -69,8 +70,9 @@ def summary(dataset: Dataset) -> str:
 
 
 def _text_summary(dataset: Dataset) -> str:
-    sizes = " / ".join(f"{format_count(split.tokens)} {name}" for name, split in dataset.splits.items())
-    text = sum(split.bytes for split in dataset.splits.values())
+    splits = {name: split for name, split in dataset.splits.items() if isinstance(split, TokenSplit)}
+    sizes = " / ".join(f"{format_count(split.tokens)} {name}" for name, split in splits.items())
+    text = sum(split.bytes for split in splits.values())
     return f"{format_bytes(text)} of text, {dataset.schema.text.vocabulary:,} different tokens · tokens: {sizes}"
 
 

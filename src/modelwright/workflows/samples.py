@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from modelwright.core.config import validate
 from modelwright.core.disk import disk_errors
+from modelwright.data.token_split import TokenSplit
 from modelwright.data.tokenizer import Tokenizer
 from modelwright.serving.generation import GenerationConfig, Generator
 from modelwright.workflows.job import Job
@@ -16,7 +18,7 @@ from modelwright.workflows.job import Job
 CHARACTERS = 400
 """A sample is about so long, or a little shorter than the context."""
 TEMPERATURE, TOP_P = 0.8, 0.95
-FEW_DOCUMENTS = 100
+FEW_DOCUMENTS, PROMPT = 100, 8
 """Where there are fewer, a model hardly saw how one begins, and its samples go on from the first words of the training split."""
 
 
@@ -33,21 +35,18 @@ class Samples:
 
     def __call__(self, network: nn.Module) -> None:
         """Write a sample of `network`."""
-        if self._job.dataset.schema.causal:
+        if isinstance(self._job.dataset.train, TokenSplit):
             with disk_errors(self._path), self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"text": write(self._job, network)}, ensure_ascii=False) + "\n")
 
 
 def write(job: Job, network: nn.Module) -> str:
     """What a network of the job writes, from the recipe's seed."""
-    text = job.dataset.schema.text
-    train = job.dataset.train
-    tokens = max(1, min(round(CHARACTERS * train.tokens / max(train.bytes, 1)), text.shape[0] - 1))
-    config = GenerationConfig(max_tokens=tokens, temperature=TEMPERATURE, top_p=TOP_P, seed=job.recipe.seed)
+    text, train = job.dataset.schema.text, job.dataset.train
+    assert isinstance(train, TokenSplit), "only a text can be continued"
+    tokens = max(1, min(round(CHARACTERS * train.tokens / max(train.bytes, 1)), text.shape[0] - PROMPT - 1))
+    config = validate(GenerationConfig, {"max_tokens": tokens, "temperature": TEMPERATURE, "top_p": TOP_P, "seed": job.recipe.seed})
     tokenizer = Tokenizer.from_json(text.tokenizer)
-    prompt = (
-        ""
-        if train.documents >= FEW_DOCUMENTS
-        else tokenizer.decode(train.gather(torch.zeros(1, dtype=torch.int64)).inputs["tokens"][0, 1:9])
-    )
+    first = train.gather(torch.zeros(1, dtype=torch.int64)).inputs["tokens"][0, 1 : 1 + PROMPT]
+    prompt = "" if train.documents >= FEW_DOCUMENTS else tokenizer.decode(first.tolist())
     return prompt + Generator(network, tokenizer).generate([prompt], config)[0].text  # type: ignore[arg-type]

@@ -60,7 +60,8 @@ class Pool:
             progress: is told the numbers that `work` tells, from several threads, one at a time.
 
         Raises:
-            RuntimeError: a process ended before its time.
+            ModelwrightError: a process ended before its time.
+            RuntimeError: the work failed; with the traceback.
         """
         if self._size == 1 or len(tasks) < 2:
             yield from (work(task, progress) for task in tasks)
@@ -100,7 +101,11 @@ class Pool:
                 else:
                     break
         except (EOFError, OSError, pickle.UnpicklingError, ValueError):
-            raise RuntimeError(f"a working process ended before its time (exit code {process.poll()}); it may have lacked memory") from None
+            # Whoever waits for an idle process gets this one and fails too, rather than wait for ever.
+            self._idle.put(process)
+            raise ModelwrightError(
+                "A working process ended before its time, perhaps for lack of memory. What is done is kept: go on with --resume, and fewer --processes."
+            ) from None
         self._idle.put(process)
         if kind == "error":
             raise value

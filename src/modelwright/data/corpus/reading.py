@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from modelwright.core.errors import InputError
+from modelwright.core.errors import missing_extra
 from modelwright.data.corpus.config import BLANK_LINE, CorpusConfig
 from modelwright.data.corpus.inputs import InputFile, SetAside, Span
 from modelwright.data.corpus.streams import UnreadableError, open_stream, parquet_file, reading_errors, seekable
@@ -287,8 +288,5 @@ def check_readers(files: Sequence[InputFile]) -> None:
     Raises:
         InputError: a library is missing.
     """
-    if any(file.kind == "parquet" for file in files):
-        try:
-            import pyarrow.parquet  # noqa: F401
-        except ImportError as error:
-            raise InputError("Parquet files need the package pyarrow", remedy="pip install 'modelwright[text]'") from error
+    if any(file.kind == "parquet" for file in files) and importlib.util.find_spec("pyarrow") is None:
+        raise missing_extra("pyarrow", "parquet")
