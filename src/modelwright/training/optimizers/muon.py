@@ -15,7 +15,7 @@ from modelwright.training.device_peaks import probe_cpu
 from modelwright.training.optimizer import NamedParameters, Optimizer, OptimizerConfig, can_fuse, optimizers, parameter_groups
 from modelwright.training.orthogonalization import Coefficients, orthogonalize
 
-_NOT_HIDDEN = re.compile(r"(^|\.)(stem|head|router)\.|embed|position|token|table")
+_NOT_HIDDEN = re.compile(r"(^|\.)(stem|head|router)\.|embed|position|token|table|convolution")
 _FUSED = re.compile(r"(^|\.)(attention\.project\.weight|weight_[ih]h_l\d+(_reverse)?)$")
 
 
