@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
+from contextlib import suppress
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
@@ -48,8 +49,10 @@ class Pool:
             process.kill()
             process.wait()
             for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    stream.close()
+                # What a task left in the buffer can't be sent any more.
+                with suppress(BrokenPipeError):
+                    if stream is not None:
+                        stream.close()
 
     def map(self, work: Work, tasks: Sequence[Any], progress: Callable[[int], None]) -> Iterator[Any]:
         """The results of `work(task, progress)` in the order of the tasks.
