@@ -60,17 +60,20 @@ def modelwright(result: Result, contender: str, *arguments: str) -> dict[str, An
 
 def shakespeare() -> None:
     """The small recipe's 2,000 steps; our quick recipe in the seconds that it needs to get there; and our best within the baseline's time."""
-    result = Result("shakespeare", "tinyshakespeare by character: how soon is the common small recipe's loss reached, and what in its time?")
+    result = Result(
+        "shakespeare", "tinyshakespeare by character: how soon is the common small recipe's loss reached, and what in its time?"
+    )
     for seed in range(SEEDS):
         run = result.run("transformers, 2,000 steps", [*PEER, "train", "--data", str(TEXT), "--seed", str(seed)])
         seconds = run["values"]["training_seconds"]
         print("peer", run["values"]["validation_loss"], seconds, flush=True)
-        quick = ("train", "shakespeare-quick", "--data", str(TEXT), "--seed", str(seed))
-        modelwright(result, "modelwright, its quick recipe", *quick)
-        modelwright(result, "modelwright, the same seconds of training", *quick, "--budget", f"{seconds:.0f}s")
+        options = ("--data", str(TEXT), "--seed", str(seed))
+        modelwright(result, "modelwright, shakespeare-quick", "train", "shakespeare-quick", *options)
+        modelwright(result, "modelwright, shakespeare", "train", "shakespeare", *options, "--budget", f"{seconds:.0f}s")
     remarks = (
-        "Both sides predict every character of the last tenth of the text but its first. Seconds of the plain script are those of its training steps; "
-        "a budget of seconds given to Modelwright holds everything, from the command to the end of judging."
+        "Both sides are judged on every character of the last tenth of the text but its first, in windows of their own context that overlap by half. Seconds of "
+        "the plain script are those of its training steps alone; the budget of `shakespeare` is as many seconds, and holds everything from the command "
+        "to the end of judging."
     )
     print(result.write([LOSS, SECONDS, WALL], reference="transformers, 2,000 steps", remarks=remarks))
 
@@ -78,16 +81,29 @@ def shakespeare() -> None:
 def speed() -> None:
     """Tokens per second of training steps of the same shape, every setting of the plain script and ours."""
     for size, shape in SHAPES.items():
-        result = Result(f"training-speed-{size.lower()}", f"How fast are training steps of a language model of GPT-2's shape, {size} parameters?")
+        result = Result(
+            f"training-speed-{size.lower()}", f"How fast are training steps of a language model of GPT-2's shape, {size} parameters?"
+        )
         for seed in range(SEEDS):
             for precision in ("float32", "bfloat16"):
                 for compiled in (False, True):
-                    options = [*shape, "--context", "256", "--precision", precision, *(["--compile"] if compiled else []), "--seed", str(seed)]
+                    options = [
+                        *shape,
+                        "--context",
+                        "256",
+                        "--precision",
+                        precision,
+                        *(["--compile"] if compiled else []),
+                        "--seed",
+                        str(seed),
+                    ]
                     about = f"{precision}{', compiled' if compiled else ''}"
                     for name, command in (("transformers", [*PEER, "speed"]), ("modelwright", OWN)):
                         run = result.run(f"{name}, {about}", [*command, *options])
                         print(f"{name}, {about}", run["values"]["tokens_per_second"], flush=True)
-        best = max((run for run in result.runs if run["contender"].startswith("transformers")), key=lambda run: run["values"]["tokens_per_second"])
+        best = max(
+            (run for run in result.runs if run["contender"].startswith("transformers")), key=lambda run: run["values"]["tokens_per_second"]
+        )
         tokens = Column("tokens per second", "tokens_per_second", 0, less_is_better=False)
         print(result.write([tokens], reference=best["contender"], remarks="The reference is the best setting of the plain script."))
 
@@ -101,7 +117,9 @@ def hour() -> None:
 
 def wikitext() -> None:
     """An LSTM by word."""
-    result = Result("wikitext-2-lstm", "WikiText-2 by word: which test perplexity does an LSTM of at most 10M parameters reach within 60 minutes?")
+    result = Result(
+        "wikitext-2-lstm", "WikiText-2 by word: which test perplexity does an LSTM of at most 10M parameters reach within 60 minutes?"
+    )
     modelwright(result, "modelwright", "train", "wikitext-2-lstm", "--data", str(DATA / "wikitext-2"))
     columns = [Column(f"{split} perplexity", f"{split}_perplexity", 1, is_score=True) for split in ("validation", "test")]
     print(result.write([*columns, SECONDS, WALL]))
@@ -109,14 +127,20 @@ def wikitext() -> None:
 
 def stdlib() -> None:
     """The main job on text."""
-    result = Result("build-stdlib", "What does `modelwright build stdlib --budget 3m` reach, does it keep its budget, does its forecast hold?")
+    result = Result(
+        "build-stdlib", "What does `modelwright build stdlib --budget 3m` reach, does it keep its budget, does its forecast hold?"
+    )
     for seed in range(SEEDS):
         modelwright(result, "build, 3m", "build", "stdlib", "--budget", "3m", "--seed", str(seed))
     held = sum(run["values"]["forecast_held"] for run in result.runs)
     families = ", ".join(str(run["values"]["family"]) for run in result.runs)
     remarks = f"The measured bits per byte were inside the forecast's 95 % interval in {held:.0f} of {SEEDS} seeds. Winners: {families}."
     bits = Column("test bits per byte", "test_bits_per_byte", 3, is_score=True)
-    forecast = [Column("forecast", "forecast_forecast", 3), Column("its low end", "forecast_low", 3), Column("its high end", "forecast_high", 3)]
+    forecast = [
+        Column("forecast", "forecast_forecast", 3),
+        Column("its low end", "forecast_low", 3),
+        Column("its high end", "forecast_high", 3),
+    ]
     print(result.write([bits, *forecast, Column("bigram", "bigram_bits_per_byte", 3), WALL], remarks=remarks))
 
 

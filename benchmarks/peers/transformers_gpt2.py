@@ -67,21 +67,21 @@ def loss_of(model: nn.Module, tokens: Tensor, precision: str) -> Tensor:
 
 @torch.inference_mode()
 def validation_loss(model: GPT2LMHeadModel, stream: Tensor, context: int) -> float:
-    """Mean loss over all of the stream but its first token, in windows one after the other."""
+    """Mean loss over all of the stream but its first token: windows overlap by half, and each token is scored once, as Modelwright does it."""
     model.eval()
-    total = count = 0.0
-    whole = (len(stream) - 1) // context
-    windows = [stream[i * context : i * context + context + 1] for i in range(whole)]
-    for start in range(0, whole, 64):
-        batch = torch.stack(windows[start : start + 64])
-        total += loss_of(model, batch, "float32").item() * batch[:, 1:].numel()
-        count += batch[:, 1:].numel()
-    rest = stream[whole * context :]
-    if len(rest) > 1:
-        total += loss_of(model, rest[None], "float32").item() * (len(rest) - 1)
-        count += len(rest) - 1
+    stride, last = context // 2, len(stream) - 1
+    starts = [min(start, last - context) for start in range(0, last - context + stride, stride)]
+    total, done = 0.0, 0
+    for first in range(0, len(starts), 64):
+        part = starts[first : first + 64]
+        windows = torch.stack([stream[start : start + context + 1] for start in part])
+        losses = nn.functional.cross_entropy(model(windows[:, :-1]).logits.flatten(0, 1), windows[:, 1:].flatten(), reduction="none")
+        for start, row in zip(part, losses.view(len(part), context), strict=True):
+            total += row[done - start :].sum().item()
+            done = start + context
     model.train()
-    return total / count
+    assert done == last
+    return total / last
 
 
 def step_of(model: nn.Module, optimizer: torch.optim.AdamW, tokens: Tensor, precision: str, learning_rate: float) -> None:
