@@ -116,11 +116,22 @@ def test_early_stopping_restores_the_best(workshop):
     evaluate, seen = scripted([0.1, 0.5, 0.4, 0.5, 0.9, 1.0])
     config = workshop.config(budget="20 steps", evaluations=10, early_stopping=2)
     rule = workshop.rule(config)
-    result = workshop.trainer(config, rule, evaluate=evaluate, primary="accuracy", higher_is_better=True).fit()
+    never = {"clearly_better": lambda network, rival: False}
+    result = workshop.trainer(config, rule, evaluate=evaluate, primary="accuracy", higher_is_better=True, **never).fit()
     assert result.stop_reason == "early stopping"
     assert result.best is not None
     assert (result.best.step, result.best.metrics, result.steps) == (4, {"accuracy": 0.5}, 8)
     assert same(weights_of(rule), seen[1])
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_without_early_stopping_the_best_must_beat_the_last_clearly(workshop, better):
+    evaluate, seen = scripted([0.1, 0.4, 0.5, 0.3])
+    config = workshop.config(budget="20 steps", evaluations=4)
+    rule = workshop.rule(config)
+    options = {"primary": "accuracy", "higher_is_better": True, "clearly_better": lambda network, rival: better}
+    workshop.trainer(config, rule, evaluate=evaluate, **options).fit()
+    assert same(weights_of(rule), seen[2 if better else 3])
 
 
 @pytest.mark.parametrize("restore", [True, False])

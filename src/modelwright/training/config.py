@@ -53,6 +53,6 @@ class TrainingConfig(Config):
     early_stopping: int | None = Field(default=None, ge=1)
     """Stop after so many evaluations in a row without a gain."""
     restore_best: bool = True
-    """Whether the run ends with the weights of its best evaluation, where they beat the last ones by more than chance."""
+    """Whether the run ends with the weights of its best evaluation: after early stopping always, else where they beat the last ones by more than chance."""
     checkpoint_interval: float = Field(default=60.0, gt=0)
     """Seconds between two checkpoints."""

@@ -67,7 +67,7 @@ class Trainer:
         primary: the metric of `evaluate` that decides.
         higher_is_better: the direction of `primary`.
         tie_breaker: the metric that decides where the primary one is equal, less of it being better.
-        clearly_better: whether one network beats another by more than chance; the best weights are restored only if they so beat the last.
+        clearly_better: whether one network beats another by more than chance; unless it stops early, the best weights are restored only if they so beat the last.
         evaluation_samples: examples that `evaluate` goes through; with it the number of evaluations can be kept within their share.
         flops_per_sample: of forward and backward pass, for a budget of FLOPs and the share of the peak that is reached.
         tokens_per_sample: for a budget of tokens.
@@ -138,7 +138,7 @@ class Trainer:
             self._save()
         self._record.seconds = self._seconds()
         if reason in ("budget", "early stopping"):
-            self._rule.adopt(self._weights_to_keep())
+            self._rule.adopt(self._weights_to_keep(reason))
         return self._record.result(reason)
 
     def _loop(self, until: float, limit: float, signal: StopSignal) -> StopReason:
@@ -178,12 +178,12 @@ class Trainer:
     def _peak(self) -> float | None:
         return peak_flops(next(self._rule.network.parameters()).device, "bfloat16" if self._config.precision == "bfloat16" else "float32")
 
-    def _weights_to_keep(self) -> dict[str, Tensor] | None:
-        """The best weights if they are to be restored; None for the last ones."""
+    def _weights_to_keep(self, reason: StopReason) -> dict[str, Tensor] | None:
+        """The best weights if they are to be restored, as always after early stopping; None for the last ones."""
         best, last = self._record.best_weights, self._rule.evaluation_network()
         if not self._config.restore_best or best is None:
             return None
-        if self._clearly_better is None:
+        if self._clearly_better is None or reason == "early stopping":
             return best
         rival = copy.deepcopy(last)
         rival.load_state_dict(best)
