@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from modelwright.core.errors import InputError, ModelwrightError, RunInterrupted
+from modelwright.data.corpus import parts
 from modelwright.data.corpus.config import CorpusConfig
 from modelwright.data.corpus.pool import Pool
 from modelwright.data.corpus.prepare import prepare
@@ -206,6 +208,117 @@ def test_failures_of_processes_arrive():
             list(pool.map(work, list(range(5)), lambda number: None))
 
 
+def report_much(task, progress):
+    for _ in range(3):
+        progress(1)
+    return task
+
+
+class Unreadable:
+    """Something that can be sent and not be received."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def answer_nonsense(task, progress):
+    return Unreadable()
+
+
+FAILING = """
+import pickle
+import pytest
+from modelwright.core.errors import ModelwrightError
+from test_data_corpus_prepare import Pool, answer_nonsense, report_much
+
+def no_bar(number):
+    raise LookupError("no bar")
+
+with Pool(2) as pool, pytest.raises(LookupError, match="no bar"):
+    list(pool.map(report_much, list(range(6)), no_bar))
+with Pool(2) as pool, pytest.raises(ModelwrightError, match="ended before its time"):
+    list(pool.map(answer_nonsense, list(range(6)), print))
+with Pool(2) as pool, pytest.raises((AttributeError, TypeError, pickle.PicklingError), match="pickle"):
+    list(pool.map(report_much, [lambda: 0] * 6, print))
+"""
+
+
+@pytest.mark.timeout(60)
+def test_a_failure_on_this_side_leaves_no_thread_waiting():
+    done = run_python(FAILING)
+    assert done.returncode == 0, done.stderr
+
+
+def test_processes_import_nothing_from_the_folder_they_are_in(tmp_path):
+    (tmp_path / "queue.py").write_text("open('executed', 'w')")
+    script = """
+        import os, sys
+        from modelwright.data.corpus import pool
+        os.chdir(sys.argv[1])
+        sys.path.insert(0, "")
+        process = pool.start()
+        process.communicate(b"")
+        sys.exit(process.returncode)
+    """
+    done = run_python(textwrap.dedent(script), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["queue.py"]
+
+
+def test_one_process_that_prepares_twice_into_one_place_forgets_the_first(tmp_path):
+    text = tmp_path / "a.txt"
+    settings = config(tokenizer={"name": "characters"}, validation=0.1, test=0.1, filters="none")
+    for content in ("abc\n" * 500, "xyzuv\n" * 500):
+        text.write_text(content)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        corpus = prepare([text], tmp_path / "out", settings, processes=1)
+        assert "".join(everything(corpus)) == content
+        # Of 13 words there is one sequence or another in both splits.
+        assert corpus.report["leaks"]["splits"]["test"]["found"] == corpus.report["leaks"]["splits"]["test"]["sequences"] > 0
+
+
+def test_what_a_preparation_makes_is_no_input_of_another(folder, tmp_path):
+    first = prepare([folder], folder / "corpora" / "one", config(), processes=1)
+
+    def report(stage, done, total):
+        if stage == "encode":
+            raise KeyboardInterrupt
+
+    with pytest.raises(RunInterrupted):
+        prepare([folder], folder / "two", config(), processes=1, report=report)
+    second = prepare([folder], folder / "two", config(), processes=1, resume=True)
+    assert second.digest == first.digest
+    assert second.report["files"] == first.report["files"]
+    assert prepare([folder], folder / "two", config(), resume=True).digest == second.digest
+
+
+def test_many_short_documents_take_several_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "MOST_RECORDS", 64)
+    texts = [f"text {number}" for number in range(300)]
+    seen = []
+
+    def count(stage, done, total):
+        seen.append(len(list((tmp_path / "out.partial" / "read").rglob("*.text"))))
+
+    path = write_lines(tmp_path / "rows.jsonl", texts)
+    corpus = prepare([path], tmp_path / "out", config(part_bytes=10**6, near_duplicates=0), processes=1, report=count)
+    assert max(seen) == 5
+    assert sorted(everything(corpus)) == sorted(texts)
+
+
+def test_what_is_set_aside_is_counted_where_it_is_not_listed(tmp_path, monkeypatch):
+    assert parts.MOST_ASIDE <= 1000
+    monkeypatch.setattr(parts, "MOST_ASIDE", 10)
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"body": 1}\n' * 40)
+    with pytest.raises(InputError, match=r"no document; rows.jsonl line 1: has no column 'text', only body \(and 39 more\)"):
+        prepare([path], tmp_path / "out", config(part_bytes=10**6), processes=1)
+    path.write_text('{"body": 1}\n' * 40 + json.dumps({"text": prose(1)}))
+    corpus = prepare([path], tmp_path / "out", config(part_bytes=10**6), processes=1)
+    assert corpus.report["set_aside"] == {"no text": 40}
+    assert len((corpus.path / "dropped.jsonl").read_text().splitlines()) == 10
+
+
 def commands(number):
     """The command line of a process, empty if it is gone."""
     try:
@@ -246,6 +359,8 @@ def test_a_finished_corpus_is_opened_by_resume_and_never_overwritten(folder, tmp
     assert prepare([folder], tmp_path / "out", config(), resume=True).digest == made.digest
     with pytest.raises(InputError, match="other settings"):
         prepare([folder], tmp_path / "out", config(seed=5), resume=True)
+    with pytest.raises(InputError, match="finished corpus of other inputs"):
+        prepare([folder / "rows.jsonl"], tmp_path / "out", config(), resume=True)
     with pytest.raises(InputError, match="exists already"):
         prepare([folder], tmp_path / "out", config())
 

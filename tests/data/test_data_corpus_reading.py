@@ -177,6 +177,45 @@ def test_binary_files_and_others_that_are_no_text_are_set_aside(tmp_path):
     assert find_files([tmp_path])[1] == 1
 
 
+def test_a_truncated_file_is_told_and_keeps_its_beginning(tmp_path):
+    import zstandard
+
+    lines = "".join(f"{number * 7919 % 10007} {number * 104729 % 99991}\n" for number in range(60_000)).encode()
+    (tmp_path / "a.txt.zst").write_bytes(zstandard.compress(b"first\n") + zstandard.compress(lines)[:-9])
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"first\n") + gzip.compress(lines)[:-20])
+    skippable = b"\x50\x2a\x4d\x18\x05\0\0\0hello"
+    (tmp_path / "c.txt.zst").write_bytes(zstandard.compress(b"one ") + skippable + zstandard.compress(lines) + skippable)
+    for name in ("a.txt.zst", "b.txt.gz"):
+        documents, aside = read([tmp_path / name], piece_bytes=1000)
+        assert len(documents) == 1
+        assert len(documents[0]) > len(lines) / 4
+        assert (b"first\n" + lines).startswith(documents[0].encode())
+        assert [(one.reason, one.detail) for one in aside] == [
+            ("unreadable file", "the compressed file is truncated; what came before is kept")
+        ]
+    assert read([tmp_path / "c.txt.zst"]) == (["one " + lines.decode()], [])
+
+
+def test_binary_files_are_none_in_a_single_byte_encoding_either(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")
+    (tmp_path / "b.txt").write_bytes("caf\u00e9".encode("latin-1"))
+    documents, aside = read([tmp_path], encoding="latin-1")
+    assert documents == ["caf\u00e9"]
+    assert [one.reason for one in aside] == ["binary file"]
+    (tmp_path / "a.bin").unlink()
+    (tmp_path / "b.txt").write_bytes("caf\u00e9".encode("utf-32-le"))
+    assert read([tmp_path], encoding="utf-32-le")[0] == ["caf\u00e9"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [(r"\n", "\n"), (r"\n---\n", "\n---\n"), (r"\t", "\t"), (r"\newpage", r"\newpage"), ("<|x|>", "<|x|>")]
+)
+def test_separators_may_be_typed_as_escapes(tmp_path, typed, meant):
+    (tmp_path / "a.txt").write_text(f"one{meant}two")
+    assert read([tmp_path / "a.txt"], document_separator=typed)[0] == ["one", "two"]
+    assert CorpusConfig(document_separator=typed).document_separator == meant
+
+
 def test_bad_rows_are_set_aside_one_by_one(tmp_path):
     rows = [
         '{"text": "good"}',

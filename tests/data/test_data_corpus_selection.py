@@ -196,10 +196,9 @@ ENGLISH = (
         ("bullet points", "\n".join(f"- the point of {word} and its kin" for word in WORDS[:40])),
         (
             "ellipses",
-            "\n".join(f"the {word} with much to {other}..." for word, other in zip(WORDS[:40], WORDS[40:80], strict=True)).replace(
-                "...", "\u2026", 0
-            ),
+            "\n".join(f"the {word} with much to {other}..." for word, other in zip(WORDS[:40], WORDS[40:80], strict=True)),
         ),
+        ("ellipses", "\n".join(f"the {word} with much to {other}\u2026" for word, other in zip(WORDS[:40], WORDS[40:80], strict=True))),
         ("words without letters", ENGLISH + " " + " ".join(str(number * 7919) for number in range(100))),
         ("stop words", " ".join(WORDS[:100])),
         ("repeated lines", "\n".join([ENGLISH.replace(". ", ".\n")] * 2)),
@@ -323,6 +322,49 @@ def test_given_splits_are_kept_and_repeats_of_them_leave_the_training_split(tmp_
 def test_text_too_short_to_be_split_is_an_error(tmp_path):
     with pytest.raises(InputError, match="too few to be split"):
         corpus_of(["ab"], tmp_path, validation=0.4, test=0.4)
+
+
+@pytest.mark.parametrize("text", ["你好世界吗", "é", "ab", "我" * 7])
+def test_tiny_texts_are_split_or_refused(tmp_path, text):
+    for share in (0.05, 0.2):
+        said = ""
+        try:
+            corpus = corpus_of([text], tmp_path / str(share), validation=share, test=share)
+        except InputError as error:
+            said = str(error)
+        else:
+            assert "".join(documents(corpus, split)[0] for split in ("train", "validation", "test")) == text
+        assert not said or "too few to be split" in said
+
+
+def test_what_is_not_split_is_not_called_given(tmp_path):
+    corpus = corpus_of([prose(1), prose(2)], tmp_path)
+    assert list(corpus.splits) == ["train"]
+    assert corpus.report["split"] == "not at all"
+
+
+@pytest.mark.parametrize("form", ["folders", "files"])
+def test_folders_and_files_that_are_named_one_by_one_are_splits(tmp_path, form):
+    texts = {"train": [prose(1), prose(2)], "test": [prose(3)]}
+    for name, some in texts.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number, text in enumerate(some):
+            (tmp_path / "data" / name / f"{number}.txt").write_text(text)
+    inputs = [tmp_path / "data" / name / ("*.txt" if form == "files" else "") for name in texts]
+    corpus = prepare(inputs, tmp_path / "out", config(), processes=1)
+    assert corpus.report["split"] == "as given"
+    assert {split: documents(corpus, split) for split in corpus.splits} == texts
+    # The name of a single folder has nothing to do with splits.
+    one = prepare([tmp_path / "data" / "train"], tmp_path / "one", config(validation=0.4), processes=1)
+    assert one.report["split"] == "by document"
+
+
+def test_documents_without_words_are_like_no_other(tmp_path):
+    texts = ["!!! ???", "--- ***", "... ;;; :::", prose(1)]
+    assert signatures_of([texts[0].encode()], 5).max() == 0
+    corpus = corpus_of(texts, tmp_path, filters="none")
+    assert documents(corpus) == texts
+    assert dropped(corpus) == {}
 
 
 def test_names_of_splits_may_mean_nothing(tmp_path):

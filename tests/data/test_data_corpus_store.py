@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelwright.core.errors import InputError
-from modelwright.data.corpus.corpus import Corpus, is_corpus, store_of, write_description
+from modelwright.data.corpus.corpus import Corpus, is_corpus, write_description
 from modelwright.data.corpus.shards import ShardWriter
 from modelwright.data.corpus.store import TokenStore
 from modelwright.data.tokenizer import tokenizers
@@ -26,12 +26,18 @@ def write_corpus(folder, splits, tokenizer=BYTES, shard_tokens=100):
             for document in documents:
                 writer.add(tokenizer.encode(document), len(document.encode()))
             entries[split] = writer.close()
-    write_description(folder, tokenizer, entries, {}, {})
+    write_description(folder, tokenizer, entries, {}, {}, "")
     return folder
 
 
 def stream(documents, tokenizer=BYTES):
     return np.concatenate([part for text in documents for part in ([tokenizer.separator], tokenizer.encode(text))])
+
+
+def store_of(documents):
+    """A store in memory."""
+    size = sum(len(text.encode()) for text in documents)
+    return TokenStore([stream(documents)], BYTES.separator, BYTES.size, size=size, documents=len(documents))
 
 
 DOCUMENTS = ["abc", "", "x" * 350, "é" * 49, "y" * 98, "z"]
@@ -52,12 +58,6 @@ def test_a_corpus_is_read_as_it_was_written(tmp_path):
     assert {shard.stat().st_size for shard in shards[:-1]} == {200}
 
 
-def test_the_index_says_where_documents_begin(tmp_path):
-    folder = write_corpus(tmp_path / "c", {"train": DOCUMENTS})
-    places = [100 * number + np.fromfile(path, dtype="<i8") for number, path in enumerate(sorted(folder.glob("train-*.idx")))]
-    assert np.concatenate(places).tolist() == np.flatnonzero(stream(DOCUMENTS) == BYTES.separator).tolist()
-
-
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.data())
 @settings(max_examples=50, deadline=None)
 def test_windows_cross_shards(lengths, data):
@@ -73,7 +73,7 @@ def test_windows_cross_shards(lengths, data):
 
 
 def test_documents_are_told_apart():
-    store = store_of(BYTES, ["ab", "", "c"])
+    store = store_of(["ab", "", "c"])
     windows = store.windows(np.array([0, 1]), 5)
     assert windows.tolist() == [[256, 97, 98, 256, 256], [97, 98, 256, 256, 99]]
     assert store.document_ids(windows).tolist() == [[1, 1, 1, 2, 3], [0, 0, 1, 2, 2]]
@@ -95,7 +95,7 @@ def test_a_digest_is_of_the_tokens(tmp_path):
         Corpus.open(write_corpus(tmp_path / name, {"train": texts})) for name, texts in (("a", ["x"]), ("b", ["x"]), ("c", ["y"]))
     )
     assert one.digest == two.digest != other.digest
-    assert store_of(BYTES, ["x"]).digest != store_of(BYTES, ["y"]).digest
+    assert store_of(["x"]).digest != store_of(["y"]).digest
 
 
 def test_damage_is_found(tmp_path):

@@ -12,13 +12,13 @@ from modelwright.core.batch import IGNORED
 from modelwright.core.errors import InputError
 from modelwright.data import text as text_module
 from modelwright.data.config import DataConfig
-from modelwright.data.corpus.corpus import Corpus, store_of
+from modelwright.data.corpus.corpus import Corpus
 from modelwright.data.dataset import load
 from modelwright.data.loader import Loader
 from modelwright.data.prediction import read_examples, read_stream
 from modelwright.data.source import find_source
 from modelwright.data.sources.stdlib import StandardLibrary
-from modelwright.data.text import cache_folder, prepared, read_text
+from modelwright.data.text import cache_folder, read_text
 from modelwright.data.token_split import TokenSplit
 from modelwright.data.tokenizer import Tokenizer, tokenizers
 
@@ -251,16 +251,17 @@ def test_tables_and_texts_are_told_apart(tmp_path):
 def test_an_evaluation_of_new_text(tmp_path):
     dataset = load(DataConfig(path=written(tmp_path / "a.txt", prose(0, 400)), context=16), 0)
     tokenizer = Tokenizer.from_json(dataset.schema.text.tokenizer)
-    split, notes = read_text(written(tmp_path / "new.txt", prose(5, 9)), dataset.schema, DataConfig(path="x"))
+    split, notes, name = read_text(written(tmp_path / "new.txt", prose(5, 9)), dataset.schema, DataConfig(path="x"), split="test")
     assert all_text(split, tokenizer) == prose(5, 9)
-    assert (split.context, notes) == (16, [])
+    assert (split.context, notes, name) == (16, [], "data")
     for name in ("train", "test"):
         written(tmp_path / "more" / f"{name}.txt", prose(len(name), 9))
     (tmp_path / "more" / "test").mkdir()
     (tmp_path / "more" / "test" / "x.txt").write_bytes(b"\0\0")
-    split, notes = read_text(str(tmp_path / "more"), dataset.schema, DataConfig(path="x"), split="test")
+    split, notes, name = read_text(str(tmp_path / "more"), dataset.schema, DataConfig(path="x"), split="test")
     assert all_text(split, tokenizer) == prose(4, 9)
-    assert len(notes) == 1
+    assert (len(notes), name) == (1, "test")
+    assert read_text(str(tmp_path / "more"), dataset.schema, DataConfig(path="x"))[2] == "all"
     with pytest.raises(InputError, match="has no split 'validation'; expected one of train, test, all"):
         read_text(str(tmp_path / "more"), dataset.schema, DataConfig(path="x"), split="validation")
     with pytest.raises(InputError, match=r"'§' has no token"):
@@ -271,13 +272,54 @@ def test_an_evaluation_of_new_text(tmp_path):
 
 def test_an_evaluation_of_a_corpus(tmp_path):
     made = corpus_at(tmp_path / "c", 0)
-    split, _ = read_text(str(tmp_path / "c"), made.schema, DataConfig(path="x"), split="test")
-    assert split.tokens == made.splits["test"].tokens
-    everything, _ = read_text(str(tmp_path / "c"), made.schema, DataConfig(path="x"))
+    split, _, name = read_text(str(tmp_path / "c"), made.schema, DataConfig(path="x"), split="test")
+    assert (split.tokens, name) == (made.splits["test"].tokens, "test")
+    everything, _, _ = read_text(str(tmp_path / "c"), made.schema, DataConfig(path="x"))
     assert everything.tokens == sum(part.tokens for part in made.splits.values())
     corpus_at(tmp_path / "other", 1, "characters")
     with pytest.raises(InputError, match=r"other: was prepared with another tokenizer than the model's"):
         read_text(str(tmp_path / "other"), made.schema, DataConfig(path="x"))
+
+
+def test_an_evaluation_takes_the_named_source_where_none_is_surer(tmp_path):
+    made = corpus_at(tmp_path / "c", 0)
+    named = DataConfig(path="x", source="text")
+    rows = written(tmp_path / "rows.txt", "1,2,3\n4,5,6\n" * 20)
+    with pytest.raises(InputError, match="holds no text"):
+        read_text(rows, made.schema, DataConfig(path="x"))
+    assert read_text(rows, made.schema, named)[0].bytes == 240
+    assert read_text(written(tmp_path / "notes", prose(1, 3)), made.schema, named)[0].bytes == len(prose(1, 3))
+    assert read_text(str(tmp_path / "c"), made.schema, named)[2] == "all"
+    with pytest.raises(InputError, match="holds no text"):
+        read_text(rows, made.schema, DataConfig(path="x", source="stdlib"))
+
+
+def test_an_evaluation_says_why_there_is_no_text(tmp_path):
+    made = corpus_at(tmp_path / "c", 0)
+    path = written(tmp_path / "rows.jsonl", json.dumps({"body": "a"}))
+    with pytest.raises(
+        InputError, match=r"holds no text that can be read \(rows.jsonl line 1: has no column 'text', only body\); expected text in"
+    ):
+        read_text(path, made.schema, DataConfig(path="x"))
+
+
+def test_the_cache_notices_another_tokenizer_or_pipeline_and_is_swept(tmp_path, monkeypatch):
+    folder = tmp_path / "made"
+    written(folder / "tokenizer.json", tokenizers["bytes"]().train([]).to_json())
+    config = DataConfig(path=written(tmp_path / "a.txt", prose(0)), context=8, tokenizer={"name": "file", "path": str(folder)})
+    assert load(config, 0).schema.text.vocabulary == 257
+    (folder / "tokenizer.json").write_text(tokenizers["characters"]().train([prose(0)]).to_json())
+    assert load(config, 0).schema.text.vocabulary < 257
+    corpora = tmp_path / "cache" / "corpora"
+    assert len(list(corpora.iterdir())) == 2
+    for name in (".old-x", ".new-x"):
+        written(corpora / name / "part" / "file", "half")
+    for path in (corpora / ".old-x", *(corpora / ".old-x").rglob("*")):
+        os.utime(path, (1, 1))
+    monkeypatch.setattr(text_module, "PIPELINE", text_module.PIPELINE + 1)
+    load(config, 0)
+    assert len([path for path in corpora.iterdir() if not path.name.startswith(".")]) == 3
+    assert [path.name for path in corpora.glob(".*")] == [".new-x"]
 
 
 def test_a_language_model_predicts_no_tables(tmp_path):
@@ -302,13 +344,13 @@ def test_the_cache_lies_where_it_should(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / ".cache" / "modelwright"
 
 
-def test_stores_in_memory_are_like_those_on_disk(tmp_path):
+def test_raw_text_makes_the_stores_that_a_corpus_has(tmp_path):
     made = corpus_at(tmp_path / "c", 0)
-    tokenizer = tokenizers["bytes"]().train([])
     part = made.splits["test"]
-    held = store_of(tokenizer, [all_text(part, tokenizer)])
+    path = written(tmp_path / "same.txt", all_text(part, tokenizers["bytes"]().train([])))
+    held, notes, name = read_text(path, made.schema, DataConfig(path="x"))
     assert (held.tokens, held.bytes, held.documents) == (part.tokens, part.bytes, 1)
-    assert prepared
+    assert (held.stores[0].digest, notes, name) == (part.stores[0].digest, [], "data")
 
 
 @pytest.mark.skipif(not DATA, reason="needs MODELWRIGHT_DATA")

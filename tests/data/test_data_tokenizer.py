@@ -258,6 +258,24 @@ def test_a_lower_casing_file_is_lossy(tmp_path):
     assert make_file(tmp_path, backend).byte_lengths() is None
 
 
+@pytest.mark.parametrize("kind", ["first", "always", "prepend", "bytes", "sequence"])
+def test_bytes_are_not_told_where_a_blank_is_put_in_front(tmp_path, kind):
+    backend = metaspace()
+    assert make_file(tmp_path, backend).byte_lengths() is not None
+    if kind in ("first", "always"):
+        backend.pre_tokenizer = library.pre_tokenizers.Metaspace(prepend_scheme=kind)
+    elif kind == "prepend":
+        backend.normalizer = library.normalizers.Prepend("▁")
+    else:
+        backend = library.Tokenizer(library.models.BPE(vocab={c: i for i, c in enumerate(byte_alphabet())}, merges=[]))
+        cut = library.pre_tokenizers.ByteLevel(add_prefix_space=True)
+        digits = library.pre_tokenizers.Digits(individual_digits=True)
+        backend.pre_tokenizer = library.pre_tokenizers.Sequence([digits, cut]) if kind == "sequence" else cut
+        backend.decoder = library.decoders.ByteLevel()
+    assert len(make_file(tmp_path, backend).encode("hi")) > 0
+    assert make_file(tmp_path, backend).byte_lengths() is None
+
+
 def test_a_large_vocabulary_takes_four_bytes(tmp_path):
     backend = library.Tokenizer(library.models.WordLevel({"<unk>": 0, **{f"w{n}": n for n in range(1, 70_000)}}, unk_token="<unk>"))
     backend.pre_tokenizer = library.pre_tokenizers.WhitespaceSplit()

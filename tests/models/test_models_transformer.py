@@ -183,6 +183,8 @@ def test_settings_that_do_not_fit_the_data():
         language_model(small("transformer").replace(pool="mean"))
     with pytest.raises(InputError, match="a window looks back, and on these data the family transformer looks both ways"):
         build_network(image(1, 8, 8), small("transformer").replace(window=3), 3)
+    with pytest.raises(InputError, match="a class token comes first"):
+        build_network(image(1, 8, 8), small("transformer").replace(causal=True, pool="class"), 3)
 
 
 def test_experts_tell_what_keeps_them_in_use():

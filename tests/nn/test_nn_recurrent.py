@@ -103,6 +103,18 @@ def test_packed_documents_are_each_as_alone(cell):
     assert torch.equal(x.grad.abs().sum(-1) > 0, torch.tensor([[False] * 6] * 3 + [[False, False, True, True, False, False]]))
 
 
+def test_one_long_document_among_short_ones_is_not_padded_into_all(monkeypatch):
+    layer = RecurrentLayer("gru", D, WIDTH)
+    init_weights(layer, 0)
+    read, run = [], layer.rnn.forward
+    monkeypatch.setattr(layer.rnn, "forward", lambda x: read.append(x.shape[0] * x.shape[1]) or run(x))
+    x, documents = torch.randn(2, 64, D), torch.stack((torch.arange(64), torch.zeros(64, dtype=torch.int64)))
+    together = layer(x, None, documents)[0]
+    assert sum(read) <= 2 * 128
+    torch.testing.assert_close(together[1], run(x[1:])[0][0], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(together[0, 9], run(x[:1, 9:10])[0][0, 0], atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_a_state_is_gone_on_from(cell):
     ours, theirs = pair(cell, bidirectional=False, pool="none")

@@ -88,6 +88,16 @@ def test_enough_beams_find_the_likeliest_text(characters):
     assert sum(found[0].logprobs) == pytest.approx(found[0].score, abs=1e-4)
 
 
+def test_log_probabilities_are_the_networks_own_whatever_is_penalized(characters):
+    network = language_model("gru", characters)
+    with torch.inference_mode():
+        reader = CachedReader(network, [[1, 2]], context=None, new_tokens=9)
+        best = beam_search(reader, beams=3, max_tokens=8, repetition_penalty=1.5, ends=lambda tokens: False)[0]
+        scores = network({"tokens": torch.tensor([[1, 2, *best.tokens]])})[0].log_softmax(1)
+    expected = [float(scores[1 + place, token]) for place, token in enumerate(best.tokens)]
+    assert list(best.logprobs) == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.parametrize("name", ["rotary", "learned", "window", "lstm"])
 def test_with_a_cache_and_without_the_same_is_found(name, characters):
     generator = Generator(language_model(name, characters), characters)

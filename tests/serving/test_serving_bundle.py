@@ -44,6 +44,16 @@ def test_a_bundle_comes_back_to_the_bit(bundle):
     assert load_bundle(path.parent).config == loaded.config
 
 
+def test_loading_draws_nothing(bundle, monkeypatch):
+    def draw(fill):
+        raise AssertionError("a weight was drawn, only to be overwritten")
+
+    monkeypatch.setattr("modelwright.nn.initialization.Fill._next", draw)
+    path, network = bundle
+    loaded = load_bundle(path).network.state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in network.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [('{"format": 2, "new": 1}', "format 2"), ("{", "damaged"), ("[]", "damaged"), ('{"format": 1, "name": "x"}', "data")],

@@ -10,11 +10,12 @@ from modelwright.core.errors import InputError
 from modelwright.data.config import DataConfig
 from modelwright.models.network import choose_stem
 from modelwright.nn.head import HeadConfig
-from modelwright.serving.bundle import BundleConfig, load_bundle, save_bundle
+from modelwright.serving.bundle import Bundle, BundleConfig, load_bundle, save_bundle
 from modelwright.serving.generation import GenerationConfig, Generator
-from modelwright.serving.precision import prepare
+from modelwright.serving.precision import fastest, prepare
 from modelwright.serving.reader import CachedReader
 from modelwright.serving.writing import Writing
+from modelwright.tasks.next_token import NextToken
 
 PROMPTS = ["hello wor", "", "abc", "the quick b", "abc", "zzzzzzzz"]
 SAMPLED = GenerationConfig(max_tokens=40, temperature=1.5, top_k=12, repetition_penalty=1.1, seed=5)
@@ -50,10 +51,10 @@ class Scripted:
     def parameters(self):
         return iter(())
 
-    def eval(self):
-        return self
+    def modules(self):
+        return iter(())
 
-    def train(self, mode=True):
+    def eval(self):
         return self
 
 
@@ -230,13 +231,28 @@ def test_streaming_gives_the_same_text(stop, characters):
     assert shown == pieces
 
 
-def test_no_gradients_and_no_changes_in_a_network_that_trains(characters):
-    network = language_model("lstm", characters).train()
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_gradients_and_no_changes_in_a_network_that_trains(name, characters):
+    network = language_model(name, characters).train()
+    network.stem.eval()
+    modes = [module.training for module in network.modules()]
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     Generator(network, characters).generate(["abc"], GREEDY)
-    assert network.training
+    assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     network({"tokens": torch.zeros(2, 5, dtype=torch.int64)}).sum().backward()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_a_network_that_trains_is_heard_as_it_is_now(precision, characters):
+    network = language_model("gru", characters).train()
+    generator = Generator(network, characters, precision=precision)
+    before = generator.generate(["abc"], SAMPLED)
+    with torch.no_grad():
+        network.output_weight().copy_(network.output_weight().roll(1, 0))
+    after = generator.generate(["abc"], SAMPLED)
+    assert after != before
+    assert after == Generator(network, characters, precision=precision).generate(["abc"], SAMPLED)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
@@ -264,6 +280,11 @@ def test_the_faster_number_format_is_taken(characters, monkeypatch):
     for _ in range(2):
         generator.generate(["abc", "abd"], SAMPLED)
     assert asked == [2], "measured once for each number of rows"
+
+
+@pytest.mark.parametrize("context", [2, 3, 5])
+def test_a_short_context_can_be_measured(context, characters):
+    assert fastest(language_model("learned", characters, context), 1) in ("float32", "bfloat16")
 
 
 def bundle_config(name, tokenizer, schema=None):
@@ -305,5 +326,14 @@ def test_a_changed_tokenizer_is_refused(damage, expected, characters, tmp_path):
 def test_a_tokenizer_that_does_not_match_is_refused(characters, bytewise):
     with pytest.raises(InputError, match=r"the tokenizer has 257 tokens, and the network 29"):
         Generator(language_model("gru", characters), bytewise)
+    from modelwright.data.tokenizers.characters import CharactersConfig
+
+    other = CharactersConfig().train(["ABCDEFGHIJKLMNOP QRSTUVWXYZ\n"])
+    assert other.size == characters.size
+    task = NextToken(characters.size)
+    bundle = Bundle(bundle_config("gru", characters), language_model("gru", characters), task)
+    with pytest.raises(InputError, match="not that of the bundle"):
+        Generator(bundle, other)
+    assert Generator(bundle, characters).tokenizer.digest == characters.digest
     with pytest.raises(InputError, match="knows no tokenizer"):
         Generator(language_model("gru", characters))

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from modelwright.core.errors import InputError
+from modelwright.nn.attention import Attention
 from modelwright.training.optimizer import OptimizerConfig, optimizers, parameter_groups
-from modelwright.training.optimizers.muon import Muon, MuonConfig, fused_parts, is_hidden_matrix
+from modelwright.training.optimizers.muon import Muon, MuonConfig, fused_rows, is_hidden_matrix
 from modelwright.training.optimizers.sgd import SGDConfig
 from modelwright.training.orthogonalization import orthogonalize
 
@@ -193,7 +194,7 @@ def test_batched_muon_equals_torch(shapes, decay):
     mine = [nn.Parameter(torch.randn(shape, generator=draws)) for shape in shapes]
     theirs = [nn.Parameter(p.detach().clone()) for p in mine]
     start = [p.detach().clone() for p in mine]
-    optimizer = Muon(mine, [1] * len(mine), learning_rate=0.05, weight_decay=decay)
+    optimizer = Muon(mine, [(len(p),) for p in mine], learning_rate=0.05, weight_decay=decay)
     reference = torch.optim.Muon(theirs, lr=0.05, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
     for _ in range(4):
         for a, b in zip(mine, theirs, strict=True):
@@ -214,25 +215,53 @@ def test_stacks_and_fused_weights_are_orthogonalized_matrix_by_matrix():
     for parameter, gradient in zip(single, gradients, strict=True):
         parameter.grad = gradient
     fused.grad, stack.grad = torch.cat(gradients), torch.stack(gradients)
-    for parameters, parts in ((single, [1, 1, 1]), ([fused], [3]), ([stack], [1])):
-        Muon(parameters, parts, learning_rate=0.1).step()
+    for parameters, rows in ((single, [(6,)] * 3), ([fused], [(6, 6, 6)]), ([stack], [(6,)])):
+        Muon(parameters, rows, learning_rate=0.1).step()
     torch.testing.assert_close(fused.detach(), torch.cat([*single]).detach(), rtol=0, atol=2e-3)
     torch.testing.assert_close(stack.detach(), torch.stack([*single]).detach(), rtol=0, atol=2e-3)
 
 
+FUSED = nn.ModuleDict(
+    {
+        "attention": Attention(8, 4),
+        "grouped": nn.ModuleDict({"attention": Attention(8, 4, num_kv_heads=2)}),
+        "rnn": nn.RNN(5, 6),
+        "gru": nn.GRU(6, 12, num_layers=2, bidirectional=True),
+        "lstm": nn.LSTM(18, 6),
+        "expand": nn.Linear(8, 32),
+    }
+)
+
+
 @pytest.mark.parametrize(
-    ("name", "shape", "parts"),
+    ("name", "rows"),
     [
-        ("backbone.blocks.0.attention.project.weight", (24, 8), 3),
-        ("backbone.blocks.0.attention.project.weight", (16, 8), 1),
-        ("backbone.layers.0.rnn.weight_hh_l0", (32, 8), 4),
-        ("backbone.layers.0.rnn.weight_ih_l0", (32, 5), 1),
-        ("backbone.blocks.0.feedforward.expand.weight", (32, 8), 1),
-        ("backbone.blocks.0.attention.output.weight", (8, 8), 1),
+        ("attention.project.weight", (8, 8, 8)),
+        ("attention.output.weight", (8,)),
+        ("grouped.attention.project.weight", (8, 4, 4)),
+        ("rnn.weight_ih_l0", (6,)),
+        ("gru.weight_ih_l0", (12, 12, 12)),
+        ("gru.weight_hh_l1_reverse", (12, 12, 12)),
+        ("gru.weight_ih_l1_reverse", (12, 12, 12)),
+        ("lstm.weight_ih_l0", (6, 6, 6, 6)),
+        ("lstm.weight_hh_l0", (6, 6, 6, 6)),
+        ("expand.weight", (32,)),
     ],
 )
-def test_fused_matrices_are_known_by_name_and_shape(name, shape, parts):
-    assert fused_parts(name, nn.Parameter(torch.zeros(shape))) == parts
+def test_fused_matrices_are_cut_where_their_layer_says(name, rows):
+    assert fused_rows(name, {name: tuple(parameter.shape) for name, parameter in FUSED.named_parameters()}) == rows
+
+
+def test_matrices_of_unequal_rows_are_each_as_alone():
+    draws = torch.Generator().manual_seed(4)
+    single = [nn.Parameter(torch.randn(rows, 6, generator=draws)) for rows in (6, 3, 3)]
+    fused = nn.Parameter(torch.cat([*single]).detach())
+    for parameter in single:
+        parameter.grad = torch.randn(parameter.shape, generator=draws)
+    fused.grad = torch.cat([parameter.grad for parameter in single])
+    Muon(single, [(6,), (3,), (3,)], learning_rate=0.1).step()
+    Muon([fused], [(6, 3, 3)], learning_rate=0.1).step()
+    torch.testing.assert_close(fused.detach(), torch.cat([*single]).detach(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("coefficients", "low", "high"), [("jordan", 0.6, 1.25), ("polar_express", 0.85, 1.15)])
@@ -256,7 +285,7 @@ def test_matrices_and_the_rest_learn_at_rates_of_their_own():
 def test_matrices_without_a_gradient_stay():
     a, b = nn.Parameter(torch.ones(3, 3)), nn.Parameter(torch.ones(3, 3))
     b.grad = torch.eye(3)
-    optimizer = Muon([a, b], [1, 1], learning_rate=0.1, weight_decay=0.5)
+    optimizer = Muon([a, b], [(3,), (3,)], learning_rate=0.1, weight_decay=0.5)
     optimizer.step()
     assert torch.equal(a, torch.ones(3, 3))
     assert not torch.equal(b, torch.ones(3, 3))

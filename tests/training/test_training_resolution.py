@@ -126,6 +126,23 @@ def test_resolving_leaves_no_auto_and_keeps_what_was_said(workshop):
     assert resolved.compile is False
     said = workshop.config(precision="bfloat16", memory_format="channels_last", compile=False)
     assert resolve(said, network, workshop.task, batch, 1e9) == said
+    resolved = resolve(workshop.config(optimizer="muon"), network, workshop.task, batch, 10)
+    assert resolved.optimizer.format in ("float32", "bfloat16")
+
+
+def test_what_is_timed_is_a_slice_on_a_network_that_recomputes(workshop, monkeypatch):
+    timed = []
+    monkeypatch.setattr(
+        "modelwright.training.resolution.choose_precision",
+        lambda network, task, batch, **options: timed.append((network, batch)) or ("float32", "contiguous"),
+    )
+    network, batch = workshop.network(), workshop.batches().batch(0)
+    network.blocks = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+    resolve(workshop.config(accumulation=4, activation_checkpointing=True), network, workshop.task, batch, 10)
+    [(practice, part)] = timed
+    assert part.size == batch.size // 4
+    assert practice.blocks[0].recomputes
+    assert not hasattr(network.blocks[0], "recomputes"), "the network itself stays as it is"
 
 
 def test_layout_is_taken_without_a_change_of_values(workshop):

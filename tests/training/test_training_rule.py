@@ -155,6 +155,16 @@ def test_average_takes_in_batchnorm_and_leaves_masks_alone():
     assert torch.equal(mean.mask, torch.tensor([0.0, -math.inf]))
 
 
+def test_average_follows_weights_that_get_other_storage():
+    network = nn.Linear(2, 2)
+    average = WeightAverage(network, half_life=0.5)
+    network.weight.data = network.weight.data.clone()
+    with torch.no_grad():
+        network.weight.fill_(3.0)
+    average.update(0.0, 0.1)
+    assert torch.equal(average.network().weight, torch.full((2, 2), 3.0))
+
+
 def test_the_averaged_network_is_judged_and_adopted(workshop):
     rule = workshop.rule(workshop.config(ema=0.2))
     for step in range(5):

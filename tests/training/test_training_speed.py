@@ -30,10 +30,25 @@ def test_peaks_are_plausible_and_sourced():
         ("NVIDIA A100-SXM4-80GB", "A100"), ("NVIDIA A10", "A10"), ("NVIDIA H100 80GB HBM3", "H100"), ("NVIDIA H100 PCIe", "H100 PCIe"),
         ("NVIDIA H200", "H200"), ("NVIDIA GH200 480GB", "GH200"), ("NVIDIA L40S", "L40S"), ("NVIDIA L4", "L4"), ("Tesla V100-SXM2-16GB", "V100"),
         ("NVIDIA GeForce RTX 4090", "RTX 4090"), ("AMD Instinct MI300X", "MI300X"), ("NVIDIA A10G", None), ("Quadro K620", None),
+        ("NVIDIA H200 NVL", "H200 NVL"), ("Tesla V100-PCIE-16GB", "V100 PCIe"), ("NVIDIA GeForce RTX 3090 Ti", None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None), ("NVIDIA GeForce RTX 4090 D", None), ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None),
     ],
 )  # fmt: skip
 def test_names_of_devices_find_their_rows(name, row):
     assert find_peak(name) == (PEAKS[row] if row else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "bfloat16", "float32"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312.0, 19.5), ("NVIDIA H100 NVL", 835.0, 60.0), ("NVIDIA H200 NVL", 835.0, 60.0),
+        ("Tesla V100-PCIE-16GB", None, 14.0), ("AMD Instinct MI210", 181.0, 45.3), ("NVIDIA GeForce RTX 3090", 71.0, 35.6),
+    ],
+)  # fmt: skip
+def test_peaks_of_devices(name, bfloat16, float32):
+    peak = find_peak(name)
+    assert peak is not None
+    assert (peak.bfloat16, peak.float32) == (bfloat16, float32)
 
 
 def test_the_probe_is_done_once_and_gives_a_rate(monkeypatch):

@@ -57,6 +57,12 @@ def test_json_tells_texts_tokens_and_speed(command, language_run):
     assert json.loads(command(*arguments[:-2], 4, "--json")[1])["generations"] != rows
 
 
+def test_prompts_are_written_as_a_corpus_is(command, language_run):
+    arguments = ("--max-tokens", 4, "--json")
+    first, second = (json.loads(command("generate", language_run, "--prompt", text, *arguments)[1]) for text in ("a\r\ne\u0301", "a\n\xe9"))
+    assert first["generations"] == second["generations"]
+
+
 def test_a_single_text_is_shown_as_it_is_made(command, language_run):
     options = ("--prompt", "[bold]To be", "--max-tokens", 20, "--temperature", 0.5)
     code, shown, _ = command("generate", language_run, *options)

@@ -31,16 +31,18 @@ def build(
     - `modelwright build digits --budget 90s`
     - `modelwright build customers.csv --target churn --budget 5m --output runs/churn`
     - `modelwright build photos/ --budget 1h --family cnn --family transformer`
+    - `modelwright build shakespeare.txt --budget 10m`
     - `modelwright build --resume runs/churn`
 
     Parameters
     ----------
     data
-        A CSV or TSV file, a folder of images by class, MNIST-style IDX files, an .npz file, or a set that scikit-learn carries (digits, iris, ...).
+        A CSV or TSV file, a folder of images by class, MNIST-style IDX files, an .npz file, a set that scikit-learn carries (digits, iris, ...);
+        for a language model a text file, a folder of them, a corpus of `data prepare`, or `stdlib`, the sources of Python's standard library.
     budget
         How much may be spent, all included: 90s, 5m, 2h.
     family
-        Compare only these families; repeatable.
+        Compare only these families, of linear, mlp, cnn, rnn, gru, lstm, transformer and hybrid; repeatable.
     output
         The run folder to make; runs/DATE-NAME if not said.
     seed
@@ -83,16 +85,17 @@ def train(
     - `modelwright train mnist-cnn --data path/to/mnist`
     - `modelwright train digits --family lstm --budget 20s`
     - `modelwright train recipe.yaml --set training.batch_size=64 --set training.optimizer.learning_rate=0.002`
+    - `modelwright train stdlib --family hybrid --budget 5m --set data.context=512`
     - `modelwright train --resume runs/2026-11-21-digits-lstm`
 
     Parameters
     ----------
     recipe
-        A recipe file, a ready recipe's name (see `modelwright recipes`), or data.
+        A recipe file, a ready recipe's name (see `modelwright recipes`), or data as `build` takes it: tables, images, text files, corpora, stdlib.
     data
         The data, in place of the recipe's own.
     family
-        The backbone: linear, mlp, cnn, rnn, gru, lstm or transformer.
+        The backbone: linear, mlp, cnn, rnn, gru, lstm, transformer or hybrid.
     budget
         How much may be spent: 90s, 5 epochs, 500 steps, 10k samples, 1e15 flops.
     output

@@ -41,6 +41,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.origins)
 
+    @property
+    def judged(self) -> int:
+        """How many examples an evaluation goes through."""
+        return len(self)
+
     @cached_property
     def _affine(self) -> tuple[Tensor, Tensor]:
         """Factor and offset (C, 1, 1) that turn a pixel in 0..255 into its encoding."""

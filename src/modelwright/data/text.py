@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +21,22 @@ from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.schema import Feature, Schema
 from modelwright.data.config import DataConfig
 from modelwright.data.corpus.config import CorpusConfig
-from modelwright.data.corpus.corpus import Corpus
+from modelwright.data.corpus.corpus import TOKENIZER, Corpus
 from modelwright.data.corpus.inputs import SetAside, Span, examine, find_files
 from modelwright.data.corpus.normalization import normalize
 from modelwright.data.corpus.reading import check_readers, read_span
 from modelwright.data.corpus.store import TokenStore
 from modelwright.data.examples import SPLITS, Examples
 from modelwright.data.report import Report
-from modelwright.data.source import find_source
+from modelwright.data.source import find_source, sources
 from modelwright.data.token_split import TokenSplit
 from modelwright.data.tokenizer import Tokenizer
 
 CACHE_VARIABLE = "MODELWRIGHT_CACHE"
+PIPELINE = 1
+"""Counts the changes of what a preparation makes of the same files and settings: older corpora in the cache are not used again."""
+LEFTOVER_SECONDS = 86_400.0
+"""No preparation into the cache takes as long: what is older was left by one that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +191,7 @@ def prepared(inputs: Sequence[Path], config: CorpusConfig) -> Corpus:
     from modelwright.data.corpus.prepare import prepare
 
     target = cache_folder() / "corpora" / _digest_of_files(inputs, config)
+    _sweep(target.parent)
     if target.is_dir():
         try:
             return Corpus.open(target)
@@ -197,21 +205,31 @@ def prepared(inputs: Sequence[Path], config: CorpusConfig) -> Corpus:
     return Corpus.open(target)
 
 
+def _sweep(folder: Path) -> None:
+    """Take away what killed preparations left half written in the cache."""
+    for left in folder.glob(".*-*"):
+        with suppress(OSError):
+            newest = max(path.stat().st_mtime for path in (left, *left.glob("*"), *left.glob("*/*")))
+            if time.time() - newest > LEFTOVER_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+
+
 def _digest_of_files(inputs: Sequence[Path], config: CorpusConfig) -> str:
-    """A digest of paths, sizes, times of the last change, and settings."""
-    rows: list[object] = [config.model_dump(mode="json")]
+    """A digest of paths, sizes, times of the last change, settings, and the way in which all of this is prepared."""
+    rows: list[object] = [PIPELINE, config.model_dump(mode="json")]
     for path, name in find_files(inputs)[0]:
         status = path.stat()
         rows.append((str(path), name, status.st_size, status.st_mtime_ns))
     tokenizer = getattr(config.tokenizer, "path", None)
     if tokenizer is not None:
-        status = Path(tokenizer).stat() if Path(tokenizer).exists() else None
+        file = Path(tokenizer, TOKENIZER) if Path(tokenizer).is_dir() else Path(tokenizer)
+        status = file.stat() if file.exists() else None
         rows.append(status and (status.st_size, status.st_mtime_ns))
     return hashlib.blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
 
 
-def read_text(argument: str, schema: Schema, config: DataConfig, *, split: str = "all") -> tuple[TokenSplit, list[str]]:
-    """The text that `argument` names, as windows for an evaluation with a fitted schema, and notes on what was set aside.
+def read_text(argument: str, schema: Schema, config: DataConfig, *, split: str = "all") -> tuple[TokenSplit, list[str], str]:
+    """The text that `argument` names, as windows for an evaluation with a fitted schema, notes on what was set aside, and the split's name.
 
     Raw text is encoded with the schema's tokenizer, unfiltered; a prepared corpus must have been made with it.
 
@@ -221,19 +239,41 @@ def read_text(argument: str, schema: Schema, config: DataConfig, *, split: str =
         config: how the training data was read.
         split: `train`, `validation` or `test` where the text has splits; `all`.
 
+    Returns:
+        the windows; the notes; `split`, or `data` if the text has no splits and all of it was taken.
+
     Raises:
         InputError: it is no text, has no such split, was prepared with another tokenizer, or holds a character that there is no token for.
     """
-    _, source = find_source(argument)
-    if not isinstance(source, TextSource):
-        raise InputError("holds no text", where=argument, expected="text, as the model was trained on")
+    source = _text_source(argument, config)
     tokenizer = Tokenizer.from_json(schema.text.tokenizer)
     files = source.files(argument)
     stores, notes = _prepared_stores(source, argument, config, tokenizer) if not files else _raw_stores(files, config, tokenizer)
     chosen = [store for name, found in stores.items() for store in found if split in ("all", name) or name == ""]
     if not chosen:
         raise InputError(f"has no split {split!r}", where=argument, expected=f"one of {', '.join(stores)}, all")
-    return TokenSplit(schema, chosen, packing=config.packing), notes
+    return TokenSplit(schema, chosen, packing=config.packing), notes, "data" if "" in stores else split
+
+
+def _text_source(argument: str, config: DataConfig) -> TextSource:
+    """The source of text that recognizes `argument`; where none does, or another one is surer, the one that the configuration names.
+
+    Raises:
+        InputError: there is neither.
+    """
+    named = sources[config.source]() if config.source else None
+    try:
+        source = find_source(argument)[1]
+    except InputError:
+        if named is None:
+            raise
+        source = named
+    if not isinstance(source, TextSource):
+        source = named
+    # A source of sets that it carries itself reads nothing else.
+    if not isinstance(source, TextSource) or (source.names and argument not in source.names):
+        raise InputError("holds no text", where=argument, expected="text, as the model was trained on")
+    return source
 
 
 def _prepared_stores(
@@ -272,7 +312,10 @@ def _raw_stores(paths: Sequence[Path], config: DataConfig, tokenizer: Tokenizer)
             sizes[file.split] += len(text.encode())
             documents[file.split] += not found.continues
     if not documents:
-        raise InputError("holds no text that can be read", where=paths[0], expected="text in UTF-8" if not aside else aside[0].detail)
+        why = f" ({aside[0].origin}: {aside[0].detail})" if aside else ""
+        raise InputError(
+            f"holds no text that can be read{why}", where=paths[0], expected="text in UTF-8, or JSON lines or Parquet with a column `text`"
+        )
     stores = {
         "" if split < 0 else SPLITS[split]: [
             TokenStore([np.concatenate(part)], tokenizer.separator, tokenizer.size, size=sizes[split], documents=documents[split])

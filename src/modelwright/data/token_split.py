@@ -73,6 +73,11 @@ class TokenSplit(Split):
         return int(self._counts.sum()) if self._chosen is None else len(self._chosen)
 
     @property
+    def judged(self) -> int:
+        """Windows of an evaluation, more than those of an epoch because they overlap."""
+        return int(self._scored.sum()) if self._judged is None else len(self._judged)
+
+    @property
     def tokens(self) -> int:
         """Tokens of all stores, separators included."""
         return sum(store.tokens for store in self.stores)

@@ -213,7 +213,7 @@ class Tokenizer:
         return lengths
 
     def byte_lengths(self) -> np.ndarray | None:
-        """(V,) int64: UTF-8 bytes of each token, 0 for the separator and other special ones; None if some text can't be given back."""
+        """(V,) int64: UTF-8 bytes of each token, 0 for the separator and other special ones; None if they don't add up to those of every text."""
         return None if self._lengths is None else self._lengths.copy()
 
 
@@ -317,11 +317,22 @@ def _mentions(part: Any, kind: str) -> bool:
     return part.get("type") == kind or any(_mentions(one, kind) for one in inner)
 
 
+def _puts_blank(step: Any) -> bool:
+    """Whether a pre-tokenizer, or one in a sequence, puts a blank in front of a text, which counts as one of its bytes then."""
+    if not isinstance(step, dict):
+        return False
+    if step.get("type") == "Metaspace":
+        return step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never") != "never"
+    return (step.get("type") == "ByteLevel" and step.get("add_prefix_space", True)) or any(map(_puts_blank, step.get("pretokenizers", [])))
+
+
 def _keeps_text(description: dict[str, Any]) -> bool:
-    """Whether all of a text can be told from its tokens: nothing is normalized away and nothing is unknown."""
+    """Whether all of a text and nothing else can be told from its tokens: nothing is normalized away, put in front, or unknown."""
     model, normalizer, decoder = description["model"], description.get("normalizer"), description.get("decoder")
     steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
-    if not all(step["type"] in ("NFC", "Prepend") or (step["type"] == "Replace" and step["content"] == "▁") for step in steps):
+    if not all(step["type"] == "NFC" or (step["type"] == "Replace" and step["content"] == "▁") for step in steps):
+        return False
+    if _puts_blank(description.get("pre_tokenizer")):
         return False
     closed = model["type"] == "WordLevel" and model["unk_token"] not in model["vocab"] and _mentions(decoder, "Fuse")
     return closed or bool(model.get("byte_fallback")) or _mentions(decoder, "ByteLevel")

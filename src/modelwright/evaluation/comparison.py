@@ -78,7 +78,7 @@ def compare(
     means = (sums[1:] / sums[0]).sqrt() if root else sums[1:] / sums[0]
     advantage = means[1] - means[0]
     interval = percentile(float(advantage[0]), advantage[1:], examples, lowest=-math.inf)
-    return Comparison(interval, mcnemar(*discordant) < 0.05 if classes else not interval.low <= 0 <= interval.high)
+    return Comparison(interval, mcnemar(*discordant) < 0.05 if classes else examples > 1 and not interval.low <= 0 <= interval.high)
 
 
 def _errors(task: Task, output: Tensor, target: Tensor, classes: bool) -> Tensor:

@@ -6,7 +6,6 @@ Legend: B batch, O outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from modelwright.core.batch import Batch
 from modelwright.core.errors import InputError
 from modelwright.metrics.estimate import Estimate
+from modelwright.nn.mode import evaluating
 from modelwright.tasks.task import Task
 
 PredictFunction = Callable[[dict[str, Tensor]], Tensor]
@@ -116,15 +116,3 @@ def as_function(network: nn.Module) -> PredictFunction:
             return network({name: tensor.to(place) for name, tensor in inputs.items()}).cpu()
 
     return predict
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode; afterwards each of its modules is in the mode that it was in."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -50,6 +50,8 @@ class FamilyConfig(Config):
     """Schema kinds on which it is worth a try when nothing else is known."""
     learning_rate: ClassVar[float] = 1e-3
     """Where to begin with AdamW when nothing else is known."""
+    text_learning_rate: ClassVar[float] = 0.02
+    """The same for a language model with Muon."""
     embedding_size: ClassVar[float] = 1.0
     """Factor on the initial vectors of tokens. Where nothing norms the state that scores them, larger ones learn faster, up to the size at
     which the first loss is no longer near that of guessing."""
@@ -84,6 +86,18 @@ class FamilyConfig(Config):
 
 
 families: Registry[type[FamilyConfig]] = Registry("family", "modelwright.models")
+
+
+def check_heads(width: int, num_heads: int, *, rotary: bool) -> None:
+    """See that `num_heads` heads of attention have room in a stream of that width, and that rotary positions can turn them.
+
+    Raises:
+        InputError: they haven't, or can't.
+    """
+    if width % num_heads:
+        raise InputError(f"the width {width} is no multiple of the {num_heads} heads")
+    if rotary and (width // num_heads) % 2:
+        raise InputError(f"rotary positions need heads of even width, and these are {width // num_heads} wide")
 
 
 def scaled_width(width: int, factor: float, *, multiple: int | None = None) -> int:

@@ -13,13 +13,13 @@ from torch import nn
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
-from modelwright.models.family import Backbone, FamilyConfig, families, scaled_depth, scaled_width
+from modelwright.models.family import Backbone, FamilyConfig, check_heads, families, scaled_depth, scaled_width
 from modelwright.nn.cache import Cache
 from modelwright.nn.feedforward import FeedForward, Inner
 from modelwright.nn.mixer import AttentionMixer, ConvolutionMixer, Mixer, MixerBlock, Pass, RecurrentMixer
 from modelwright.nn.normalization import SequenceNorm, sequence_norm
 from modelwright.nn.pooling import mean_over_time
-from modelwright.nn.positions import Places, RotaryPositions
+from modelwright.nn.positions import RotaryPositions
 from modelwright.nn.sight import Sight, onward, whole
 from modelwright.nn.stem import StemConfig
 
@@ -63,12 +63,9 @@ class HybridConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _check_width(self) -> Self:
-        if self.width % self.num_heads:
-            raise InputError(f"the width {self.width} is no multiple of the {self.num_heads} heads")
+        check_heads(self.width, self.num_heads, rotary=self.positions == "rotary")
         if self.width % 2:
             raise InputError(f"the width is {self.width}", expected="an even number")
-        if self.positions == "rotary" and (self.width // self.num_heads) % 2:
-            raise InputError(f"rotary positions need heads of even width, and these are {self.width // self.num_heads} wide")
         return self
 
     def on(self, stem: StemConfig, schema: Schema) -> Self:
@@ -137,17 +134,15 @@ class Hybrid(Backbone):
 
     def _view(self, features: Features, cache: Cache | None) -> Pass:
         """What the mixers need to know of the pass."""
-        time, places = features.x.shape[1], 0
+        time = features.x.shape[1]
         if cache is None:
             sight = Sight(whole(features.mask, features.documents, time, None))
         else:
             assert features.mask is None, "what is read onward has no padding"
             assert features.documents is None, "what is read onward is all one document"
-            assert cache.longest + time <= cache.capacity, f"{cache.longest} + {time} tokens, and {cache.capacity} at most"
             sight = onward(cache, time, cache.capacity, None, features.x.device)
-            places: Places = sight.lengths[:, None] if sight.start is None and sight.lengths is not None else sight.start or 0
         if self.rotary is not None:
-            sight = sight._replace(turn=self.rotary(time, places, features.x.dtype))
+            sight = sight._replace(turn=self.rotary(time, sight.places, features.x.dtype))
         return Pass(features.mask, features.documents, sight)
 
 

@@ -83,8 +83,8 @@ class Network(nn.Module):
             raise InputError("the network gives one answer for an example", expected="a network that tells the next token of a text")
         return self.backbone.new_cache(rows, capacity)  # type: ignore[operator]
 
-    def init_weights(self, seed: int) -> None:
-        """Fill every parameter and buffer from `seed`, and lay convolution weights out channels-last, which is faster."""
+    def init_weights(self, seed: int | None) -> None:
+        """Fill every parameter and buffer from `seed` (None: all but what would be drawn), and lay convolution weights out channels-last, which is faster."""
         init_weights(self, seed)
         if any(isinstance(module, nn.Conv2d) for module in self.modules()):
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -183,7 +183,13 @@ def meta_network(
 
 
 def build_network(
-    schema: Schema, family: FamilyConfig, outputs: int, *, stem: StemConfig | None = None, head: HeadConfig | None = None, seed: int = 0
+    schema: Schema,
+    family: FamilyConfig,
+    outputs: int,
+    *,
+    stem: StemConfig | None = None,
+    head: HeadConfig | None = None,
+    seed: int | None = 0,
 ) -> Network:
     """Build on the meta device, allocate on the CPU, fill from a seed.
 
@@ -193,7 +199,7 @@ def build_network(
         outputs: how many numbers the task asks for.
         stem: the stem's settings; None takes the family's preferred one for this schema.
         head: the head's settings.
-        seed: decides every initial weight.
+        seed: decides every initial weight; None where all of them are read from a file at once.
 
     Raises:
         InputError: the parts don't fit; the message names them and what would.

@@ -19,6 +19,7 @@ class RecurrentConfig(FamilyConfig):
 
     consumes: ClassVar[tuple[Kind, ...]] = ("sequence",)
     stems: ClassVar[tuple[str, ...]] = ("rows", "tokens", "embedding")
+    text_learning_rate: ClassVar[float] = 0.01
     cell: ClassVar[Cell]
     """The kind of layer."""
     width: int = Field(128, gt=0)

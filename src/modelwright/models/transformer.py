@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
-from modelwright.models.family import Backbone, FamilyConfig, families, scaled_depth, scaled_width
+from modelwright.models.family import Backbone, FamilyConfig, check_heads, families, scaled_depth, scaled_width
 from modelwright.models.presets import preset
 from modelwright.nn.attention import Attention
 from modelwright.nn.block import Block
@@ -107,10 +107,7 @@ class TransformerConfig(FamilyConfig):
 
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
-        if self.width % self.num_heads:
-            raise InputError(f"the width {self.width} is no multiple of the {self.num_heads} heads")
-        if self.positions == "rotary" and (self.width // self.num_heads) % 2:
-            raise InputError(f"rotary positions need heads of even width, and these are {self.width // self.num_heads} wide")
+        check_heads(self.width, self.num_heads, rotary=self.positions == "rotary")
         if self.num_heads % (self.num_kv_heads or 1):
             raise InputError(f"the {self.num_heads} heads can't share {self.num_kv_heads} heads of keys and values", expected="a divisor")
         if self.experts and self.experts_per_token > self.experts:
@@ -121,7 +118,8 @@ class TransformerConfig(FamilyConfig):
         """These settings, causal where the next token is told, and without positions if they are `auto` and the order means nothing.
 
         Raises:
-            InputError: the settings pool where the next token is told, or look back a window where nothing is causal.
+            InputError: the settings pool where the next token is told, look back a window where nothing is causal, or gather what is asked
+                for in a token that comes first and sees nothing but itself.
         """
         positions: Positions = "rotary" if schema.causal else "learned" if stem.ordered else "none"
         decided = self if self.positions != "auto" else self.replace(positions=positions)
@@ -133,6 +131,8 @@ class TransformerConfig(FamilyConfig):
             return decided.replace(causal=True, pool="none")
         if self.window is not None and not self.causal:
             raise InputError("a window looks back, and on these data the family transformer looks both ways", expected="causal: true")
+        if self.causal and self.pool == "class":
+            raise InputError("a class token comes first, and if every position looks back only, it sees nothing", expected="pool: mean")
         return decided
 
     def build(self, spec: FeatureSpec) -> Transformer:
@@ -241,10 +241,8 @@ class Transformer(Backbone):
             return sight._replace(turn=self._turn(x_BTD, 0)), places
         assert mask_BT is None, "what is read onward has no padding"
         assert documents_BT is None, "what is read onward is all one document"
-        assert cache.longest + time <= cache.capacity, f"{cache.longest} + {time} tokens, and {cache.capacity} at most"
         sight = onward(cache, time, cache.layers[0][0].shape[2], slopes_H, device)
-        places = sight.lengths[:, None] if sight.start is None and sight.lengths is not None else sight.start or 0
-        return sight._replace(turn=self._turn(x_BTD, places)), places
+        return sight._replace(turn=self._turn(x_BTD, sight.places)), sight.places
 
     def _turn(self, x_BTD: Tensor, places: Places) -> Turn | None:
         return None if self.rotary is None else self.rotary(x_BTD.shape[1], places, _product_dtype(x_BTD))

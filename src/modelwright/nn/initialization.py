@@ -75,6 +75,16 @@ class Fill:
         return generator(self._seed, "initialization", self._path, self._draws)
 
 
+class Unfilled(Fill):
+    """Draws nothing, for parameters that are read from a file at once; what is computed and not drawn is filled by its module."""
+
+    def __call__(self, tensor: Tensor, role: str, *, fan_in: int, fan_out: int = 1, scale: float = 1.0) -> None:
+        """Leave `tensor` as it is."""
+
+    def orthogonal(self, tensor: Tensor) -> None:
+        """Leave `tensor` as it is."""
+
+
 @runtime_checkable
 class SelfFilling(Protocol):
     """A module with parameters or computed buffers of its own."""
@@ -98,14 +108,14 @@ def with_role(module: M, role: str, *, scale: float = 1.0) -> M:
 
 
 @torch.no_grad()
-def init_weights(module: nn.Module, seed: int) -> None:
-    """Fill every parameter and buffer below `module`, in place, from `seed` alone.
+def init_weights(module: nn.Module, seed: int | None) -> None:
+    """Fill every parameter and buffer below `module`, in place, from `seed` alone; with None nothing is drawn, and weights are still to be read.
 
     Raises:
         InputError: a module has tensors of its own and doesn't say how they start.
     """
     for path, part in module.named_modules():
-        _init_part(part, path, Fill(seed, path))
+        _init_part(part, path, Unfilled(0, path) if seed is None else Fill(seed, path))
 
 
 def _init_part(part: nn.Module, path: str, fill: Fill) -> None:

@@ -51,7 +51,8 @@ class SinusoidalPositions(nn.Module):
     def reach(self, length: int) -> None:
         """Make the table last for `length` positions."""
         if length > len(self.table):
-            with torch.device("cpu"):
+            # A table that is made in inference mode could not be trained with afterwards.
+            with torch.inference_mode(False), torch.device("cpu"):
                 self.table = (sinusoids(length, self.table.shape[1]) * self.scale).to(self.table)
 
     def forward(self, x_BTD: Tensor, places: Places = 0) -> Tensor:
@@ -134,9 +135,10 @@ class RotaryPositions(nn.Module):
     def reach(self, length: int) -> None:
         """Make the tables last for `length` positions."""
         if length > len(self.cosine):
-            with torch.device("cpu"):
+            # Tables that are made in inference mode could not be trained with afterwards.
+            with torch.inference_mode(False), torch.device("cpu"):
                 cosine, sine = self._tables(length)
-            self.cosine, self.sine = cosine.to(self.cosine), sine.to(self.sine)
+                self.cosine, self.sine = cosine.to(self.cosine), sine.to(self.sine)
 
     def forward(self, time: int, places: Places, dtype: torch.dtype) -> Turn:
         """The cosines and sines of `time` positions, (T, 1, K), or (B, T, 1, K) if they differ between rows."""

@@ -61,13 +61,14 @@ class RecurrentLayer(nn.Module):
             out_BTD = self._read_documents(x_BTD, documents_BT)
             return out_BTD, last_in_time(out_BTD, mask_BT)
         if mask_BT is None:
-            out_BTD, final = self._run(x_BTD, state)
+            out_BTD, final = self._run(x_BTD, state, self._recurrent_weights())
         elif not self.rnn.bidirectional:
             # What follows the last real position can't reach it, so nothing needs to be packed, which is slow.
-            out_BTD, _ = self._run(x_BTD, None)
+            out_BTD, _ = self._run(x_BTD, None, self._recurrent_weights())
             return out_BTD, last_in_time(out_BTD, mask_BT)
         else:
-            packed, final = self._run(pack_padded_sequence(x_BTD, lengths(mask_BT).cpu(), batch_first=True, enforce_sorted=False), None)
+            packed = pack_padded_sequence(x_BTD, lengths(mask_BT).cpu(), batch_first=True, enforce_sorted=False)
+            packed, final = self._run(packed, None, self._recurrent_weights())
             out_BTD, _ = pad_packed_sequence(packed, batch_first=True, total_length=x_BTD.shape[1])
         final_states = final if isinstance(final, tuple) else (final,)
         if state is not None:
@@ -75,17 +76,21 @@ class RecurrentLayer(nn.Module):
                 kept.copy_(new[0])
         return out_BTD, torch.cat(tuple(final_states[0]), dim=-1)
 
-    def _run(self, x: Any, state: State | None) -> tuple[Any, Any]:
-        """PyTorch's layer, with dropped recurrent weights in training."""
+    def _recurrent_weights(self) -> dict[str, Tensor] | None:
+        """The recurrent weights with some dropped, in training; else None."""
+        if not (self.training and self.weight_dropout):
+            return None
+        weights = {name: weight for name, weight in self.rnn.named_parameters() if name.startswith("weight_hh")}
+        return {name: F.dropout(weight, self.weight_dropout) for name, weight in weights.items()}
+
+    def _run(self, x: Any, state: State | None, dropped: dict[str, Tensor] | None) -> tuple[Any, Any]:
+        """PyTorch's layer, with other recurrent weights if there are."""
         arguments: tuple[Any, ...] = (x,)
         if state is not None:
             parts = [part[None].to(x.dtype) for part in state]
             arguments = (x, tuple(parts) if len(parts) > 1 else parts[0])
-        if not (self.training and self.weight_dropout):
+        if dropped is None:
             return self.rnn(*arguments)
-        dropped = {
-            name: F.dropout(weight, self.weight_dropout) for name, weight in self.rnn.named_parameters() if name.startswith("weight_hh")
-        }
         return torch.func.functional_call(self.rnn, dropped, arguments)
 
     def _read_documents(self, x_BTD: Tensor, documents_BT: Tensor) -> Tensor:
@@ -96,10 +101,23 @@ class RecurrentLayer(nn.Module):
         starts = first_N.nonzero()[:, 0]
         document_N = first_N.cumsum(0) - 1
         place_N = torch.arange(len(first_N), device=first_N.device) - starts[document_N]
-        alone = x_BTD.new_zeros(len(starts), int(place_N.max()) + 1, x_BTD.shape[2])
-        alone = alone.index_put((document_N, place_N), x_BTD.flatten(0, 1))
-        out, _ = self._run(alone, None)
-        return out[document_N, place_N].unflatten(0, documents_BT.shape)
+        lengths_R = document_N.bincount()
+        # A document is padded to the next power of two at most: one long one among many short ones would multiply all of them.
+        class_R = lengths_R.float().log2().ceil().long()
+        class_N = class_R[document_N]
+        x_ND, out_ND = x_BTD.flatten(0, 1), None
+        dropped = self._recurrent_weights()
+        for number in class_R.unique().tolist():
+            rows = (class_R == number).cumsum(0) - 1
+            chosen = (class_N == number).nonzero()[:, 0]
+            row, place = rows[document_N[chosen]], place_N[chosen]
+            alone = x_ND.new_zeros(int(row[-1]) + 1, int(place.max()) + 1, x_ND.shape[1])
+            read, _ = self._run(alone.index_put((row, place), x_ND[chosen]), None, dropped)
+            if out_ND is None:
+                out_ND = read.new_zeros(len(x_ND), read.shape[2])
+            out_ND = out_ND.index_put((chosen,), read[row, place])
+        assert out_ND is not None, "there is a document"
+        return out_ND.unflatten(0, documents_BT.shape)
 
 
 class Recurrent(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modelwright.nn.cache import Cache
-from modelwright.nn.positions import Turn
+from modelwright.nn.positions import Places, Turn
 
 
 class Sight(NamedTuple):
@@ -31,6 +31,14 @@ class Sight(NamedTuple):
     start: int | None = 0
     lengths: Tensor | None = None
     reach: int = 0
+
+    @property
+    def places(self) -> Places:
+        """Where the positions of the pass lie: those of each row follow what it has read."""
+        if self.start is not None:
+            return self.start
+        assert self.lengths is not None, "rows that differ have lengths"
+        return self.lengths[:, None]
 
 
 EVERYTHING = Sight()
@@ -83,6 +91,7 @@ def onward(cache: Cache, time: int, slots: int, slopes_H: Tensor | None, device:
         slopes_H: (H,) of ALiBi, or None.
         device: of the rings.
     """
+    assert cache.longest + time <= cache.capacity, f"{cache.longest} + {time} tokens, and {cache.capacity} at most"
     start = cache.start
     if time > 1:
         assert start is not None, "rows of different lengths go on by one token at a time"

@@ -16,7 +16,8 @@ class Count:
     Attributes:
         parameters: number of trainable parameters by role (`stem`, `backbone`, `head`).
         flops: floating-point operations of the forward pass of one example (of a text: of one window, attention and head included); a
-            multiply and an add are two. Attention counts as if it were full, in a causal network too (Chowdhery et al. 2022, appendix B).
+            multiply and an add are two. Attention counts as if it were full, in a causal network too (Chowdhery et al. 2022, appendix B);
+            with a window as what is computed, which is done in chunks of queries and somewhat more than the window.
         tokens: of one example that is a text; 1 for other inputs.
     """
 

@@ -13,7 +13,8 @@ def compute_optimal_parameters(flops: float) -> float:
     """Parameters of the language model that is best for `flops` of training.
 
     A training costs 6 FLOPs a parameter and token (Kaplan et al. 2020, section 2.1), and the best one sees 20 tokens a parameter (Hoffmann et al.
-    2022, approach 1), hence N = √(C / 120). Both count parameters without the vocabulary's.
+    2022, approach 1), hence N = √(C / 120). Hoffmann et al. count all parameters; to leave out the vocabulary's, as Kaplan et al. do, is a choice
+    of this project: in small models these would be most of them.
     """
     return math.sqrt(flops / (6 * TOKENS_PER_PARAMETER))
 

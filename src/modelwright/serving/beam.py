@@ -24,8 +24,8 @@ class Beam:
 
     Attributes:
         tokens: the new ones, a final separator included.
-        logprobs: of each of them.
-        score: their sum over `len(tokens)` to the power of the length penalty.
+        logprobs: of each of them, as the network gives it.
+        score: the sum of the log-probabilities, with the repetition penalty, over `len(tokens)` to the power of the length penalty.
     """
 
     tokens: tuple[int, ...]
@@ -57,11 +57,11 @@ def beam_search(
     running, finished = [Beam((), (), 0.0)], list[Beam]()
     scores_KV = reader.start()
     for length in range(1, max_tokens + 1):
-        logprobs_KV = scores_KV.log_softmax(1)
+        logprobs_KV = plain_KV = scores_KV.log_softmax(1)
         if repetition_penalty != 1:
             seen_KV = seen_tokens([[*prompt, *beam.tokens] for beam in running], scores_KV.shape[1], scores_KV.device)
             logprobs_KV = apply_repetition_penalty(logprobs_KV, seen_KV, repetition_penalty)
-        candidates = _extend(running, logprobs_KV, 2 * beams)
+        candidates = _extend(running, logprobs_KV, plain_KV, 2 * beams)
         over = [length == max_tokens or ends(beam.tokens) for _, beam in candidates]
         best = [beam for (_, beam), ended in zip(candidates[:beams], over[:beams], strict=True) if ended]
         finished += [Beam(beam.tokens, beam.logprobs, beam.score / length**length_penalty) for beam in best]
@@ -75,13 +75,20 @@ def beam_search(
     return finished
 
 
-def _extend(running: list[Beam], logprobs_KV: Tensor, count: int) -> list[tuple[int, Beam]]:
-    """The `count` likeliest texts of one more token, with the number of the beam that each goes on from; here a score is a plain sum."""
+def _extend(running: list[Beam], logprobs_KV: Tensor, plain_KV: Tensor, count: int) -> list[tuple[int, Beam]]:
+    """The `count` likeliest texts of one more token, with the number of the beam that each goes on from; here a score is a plain sum.
+
+    Args:
+        running: the beams that are gone on from.
+        logprobs_KV: of each next token, as they count for the score.
+        plain_KV: the same as the network gives them.
+        count: how many.
+    """
     totals_KV = logprobs_KV + torch.tensor([beam.score for beam in running], device=logprobs_KV.device)[:, None]
     values, places = totals_KV.flatten().topk(min(count, totals_KV.numel()))
     extended = []
-    for total, place in zip(values.tolist(), places.tolist(), strict=True):
+    for total, place, logprob in zip(values.tolist(), places.tolist(), plain_KV.flatten()[places].tolist(), strict=True):
         parent, token = divmod(place, logprobs_KV.shape[1])
         beam = running[parent]
-        extended.append((parent, Beam((*beam.tokens, token), (*beam.logprobs, total - beam.score), total)))
+        extended.append((parent, Beam((*beam.tokens, token), (*beam.logprobs, logprob), total)))
     return extended

@@ -115,7 +115,7 @@ def load_bundle(path: Path | str) -> Bundle:
     if changed:
         raise _damaged(path / "model.safetensors", f"tensor {min(changed)} is not what was written")
     task = config.task.build(config.data_schema)
-    network = build_network(config.data_schema, config.model, task.outputs, stem=config.stem, head=config.head)
+    network = build_network(config.data_schema, config.model, task.outputs, stem=config.stem, head=config.head, seed=None)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -17,6 +17,7 @@ from torch import Tensor
 from modelwright.core.errors import InputError
 from modelwright.data.tokenizer import Tokenizer
 from modelwright.models.network import Network
+from modelwright.nn.mode import evaluating
 from modelwright.serving.beam import Beam, beam_search
 from modelwright.serving.bundle import Bundle, load_bundle
 from modelwright.serving.precision import FixedPrecision, Precision, Prepared, fastest, prepare
@@ -65,7 +66,10 @@ class Generator:
                 raise InputError(
                     f"the model predicts {schema.target.name!r}, and continues no text", remedy="Use modelwright predict, or train on text"
                 )
-            tokenizer = tokenizer or Tokenizer.from_json(schema.text.tokenizer)
+            own = Tokenizer.from_json(schema.text.tokenizer)
+            if tokenizer is not None and tokenizer.digest != own.digest:
+                raise InputError("the tokenizer is not that of the bundle", remedy="Leave it out: the bundle holds its own")
+            tokenizer = own
         if tokenizer is None:
             raise InputError("a network alone knows no tokenizer", remedy="Give the tokenizer that it was trained with")
         self.network = model.network if isinstance(model, Bundle) else model
@@ -176,18 +180,16 @@ class Generator:
     @contextmanager
     def _inference(self, rows: int) -> Iterator[Prepared]:
         """The network in the chosen number format, out of training for a while."""
-        training = self.network.training
-        self.network.eval()
-        try:
+        if self.network.training:
+            # The weights will change, and a copy of what they are now would not.
+            self._prepared.clear()
+        keep = not self.network.training
+        with evaluating(self.network):
             precision = self._choose(rows)
-            if precision == "float32":
-                yield prepare(self.network, precision)
-                return
-            if precision not in self._prepared:
-                self._prepared[precision] = prepare(self.network, precision)
-            yield self._prepared[precision]
-        finally:
-            self.network.train(training)
+            prepared = self._prepared.get(precision) or prepare(self.network, precision)
+            if keep and prepared.network is not self.network:
+                self._prepared[precision] = prepared
+            yield prepared
 
     def _choose(self, rows: int) -> FixedPrecision:
         if self._precision != "auto":

@@ -158,6 +158,7 @@ class PlainReader:
     def __init__(self, network: Network, histories: Sequence[Sequence[int]], *, context: int | None) -> None:
         self._network, self._windows = network, Windows(histories, context)
         self._scores = scores_of(network)
+        self._reached = 0
 
     @property
     def histories(self) -> list[list[int]]:
@@ -168,8 +169,11 @@ class PlainReader:
         """Scores (B, V) float32 after what is in the windows now."""
         device = self._network.output_weight().device
         seen = [self._windows.seen(row) for row in range(len(self.histories))]
-        # Positions that can be computed reach as far as a cache was ever asked to.
-        self._network.new_cache(1, max(map(len, seen)))
+        longest = max(map(len, seen))
+        if longest > self._reached:
+            # Positions that can be computed reach as far as a cache was ever asked to.
+            self._reached = 2 * longest if self._windows.context is None else self._windows.context
+            self._network.new_cache(1, self._reached)
         last = [self._network.hidden({"tokens": torch.tensor([row], device=device)})[:, -1] for row in seen]
         return self._scores(torch.cat(last)).float()
 

@@ -21,6 +21,8 @@ DRAWN = 64
 """Random numbers drawn at once for a row; so they don't depend on how many tokens are asked for."""
 LIKELY = 1024
 """Tokens that nearly always hold the mass that `top_p` keeps: sorting them alone is much faster than sorting a large vocabulary."""
+COLDEST = 1e-30
+"""Lower temperatures do the same, and float32 knows none below 1e-45."""
 TEMPERATURE = 0.8
 """Where none is said."""
 
@@ -80,8 +82,8 @@ def apply_repetition_penalty(scores_BV: Tensor, seen_BV: Tensor, penalty: float)
 
 
 def apply_temperature(scores_BV: Tensor, temperature: float) -> Tensor:
-    """Divide the scores by a temperature above 0."""
-    return scores_BV / temperature
+    """Divide how far the scores lie below the highest one of their row by a temperature above 0, which no temperature lets overflow upward."""
+    return (scores_BV - scores_BV.amax(1, keepdim=True)) / max(temperature, COLDEST)
 
 
 def keep_top_k(scores_BV: Tensor, k: int) -> Tensor:
@@ -91,17 +93,20 @@ def keep_top_k(scores_BV: Tensor, k: int) -> Tensor:
 
 
 def keep_top_p(scores_BV: Tensor, p: float) -> Tensor:
-    """Keep the likeliest tokens whose predecessors together have less than probability `p` (Holtzman et al. 2020, section 3.1)."""
+    """Keep the likeliest tokens whose predecessors together have less than probability `p` (Holtzman et al. 2020, section 3.1).
+
+    Of equally likely ones no more are kept than are needed.
+    """
     normalizer_B1 = scores_BV.logsumexp(1, keepdim=True)
     for count in (min(LIKELY, scores_BV.shape[1]), scores_BV.shape[1]):
-        sorted_BN = scores_BV.topk(count).values
+        sorted_BN, token_BN = scores_BV.topk(count)
         mass_BN = (sorted_BN - normalizer_B1).exp().cumsum(1)
         if bool((mass_BN[:, -1] >= p).all()):
             break
     before_BN = mass_BN.roll(1, 1)
     before_BN[:, 0] = 0
-    last_B1 = ((before_BN < p).sum(1, keepdim=True) - 1).clamp(min=0)
-    return scores_BV.masked_fill(scores_BV < sorted_BN.gather(1, last_B1), -torch.inf)
+    kept_BV = torch.zeros_like(scores_BV, dtype=torch.bool).scatter_(1, token_BN, before_BN < p)
+    return scores_BV.masked_fill(~kept_BV, -torch.inf)
 
 
 def keep_min_p(scores_BV: Tensor, p: float) -> Tensor:

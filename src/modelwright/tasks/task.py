@@ -46,20 +46,8 @@ class Prediction:
         return [{"label": label, "confidence": max(row), "probabilities": dict(zip(self.classes, row, strict=True))} for label, row in rows]
 
 
-class Task(ABC):
-    """What is learnt.
-
-    Attributes:
-        outputs: the width of the head's output, O.
-        primary: name of the metric that decides between models.
-        higher_is_better: of the primary metric.
-        tie_breaker: name of a metric, less of it being better, that decides where the primary one is equal; None for none.
-    """
-
-    outputs: int
-    primary: str
-    higher_is_better: bool
-    tie_breaker: str | None = None
+class LossTask(ABC):
+    """What training needs of a task."""
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> tuple[Tensor, Any]:
@@ -81,6 +69,22 @@ class Task(ABC):
             target: as `loss` takes it.
         """
         return self.loss(network(inputs).float(), target)
+
+
+class Task(LossTask):
+    """What is learnt.
+
+    Attributes:
+        outputs: the width of the head's output, O.
+        primary: name of the metric that decides between models.
+        higher_is_better: of the primary metric.
+        tie_breaker: name of a metric, less of it being better, that decides where the primary one is equal; None for none.
+    """
+
+    outputs: int
+    primary: str
+    higher_is_better: bool
+    tie_breaker: str | None = None
 
     @abstractmethod
     def meter(self, replicates: int = 0, seed: int = 0) -> Meter:

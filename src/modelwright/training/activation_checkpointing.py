@@ -23,7 +23,9 @@ def checkpoint_activations(network: nn.Module) -> None:
     """
     found = [blocks for name, blocks in network.named_modules() if name.split(".")[-1] == "blocks" and isinstance(blocks, nn.ModuleList)]
     if not found:
-        raise InputError("activation_checkpointing needs a network with blocks", remedy="Leave it out, or take the family transformer")
+        raise InputError(
+            "activation_checkpointing needs a network with blocks", remedy="Leave it out, or take the family transformer or hybrid"
+        )
     for block in (block for blocks in found for block in blocks):
         block.__class__ = _recomputing(type(block))
 

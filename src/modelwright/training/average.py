@@ -33,8 +33,9 @@ class WeightAverage:
         live, mean = network.state_dict(keep_vars=True), self._mean.state_dict(keep_vars=True)
         # A mask of infinities is not averaged: the difference of two infinities is no number.
         names = [name for name, tensor in live.items() if tensor.is_floating_point() and bool(tensor.isfinite().all())]
-        self._live, self._averaged = [live[name].detach() for name in names], [mean[name].detach() for name in names]
-        self._copied = [(mean[name].detach(), live[name].detach()) for name in live if name not in set(names)]
+        # The parameters themselves: recurrent layers on an accelerator put other storage under them, of which an alias would know nothing.
+        self._live, self._averaged = [live[name] for name in names], [mean[name] for name in names]
+        self._copied = [(mean[name], live[name]) for name in live if name not in set(names)]
 
     @torch.no_grad()
     def update(self, start: float, end: float) -> None:
@@ -47,6 +48,7 @@ class WeightAverage:
         kept, span = 0.5 ** ((end - start) / self._half_life), 1.0 - 0.5 ** (end / self._half_life)
         return 1.0 if start <= 0.0 or span <= 0.0 else min(1.0, (1.0 - kept) / span)
 
+    @torch.no_grad()
     def network(self) -> nn.Module:
         """The averaged network, in evaluation mode."""
         for mean, live in self._copied:

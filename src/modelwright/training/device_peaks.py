@@ -32,6 +32,7 @@ class Peak(NamedTuple):
 
 PEAKS: dict[str, Peak] = {
     "V100": Peak(None, 15.7, "NVIDIA V100 datasheet, SXM2"),
+    "V100 PCIe": Peak(None, 14.0, "NVIDIA V100 datasheet, PCIe"),
     "T4": Peak(None, 8.1, "NVIDIA T4 datasheet"),
     "A10": Peak(125.0, 31.2, "NVIDIA A10 datasheet"),
     "A30": Peak(165.0, 10.3, "NVIDIA A30 datasheet"),
@@ -48,15 +49,18 @@ PEAKS: dict[str, Peak] = {
     "H100 PCIe": Peak(756.0, 51.2, "NVIDIA H100 whitepaper, PCIe"),
     "H100 NVL": Peak(835.0, 60.0, "NVIDIA H100 NVL datasheet, half of the number with sparsity"),
     "H200": Peak(989.4, 66.9, "NVIDIA H200 datasheet, half of the number with sparsity"),
+    "H200 NVL": Peak(835.0, 60.0, "NVIDIA H200 datasheet, NVL, half of the number with sparsity"),
     "GH200": Peak(989.4, 66.9, "NVIDIA GH200 datasheet, half of the number with sparsity"),
     "B200": Peak(2250.0, 75.0, "NVIDIA HGX B200 datasheet, an eighth of eight GPUs"),
     "GB200": Peak(2500.0, 80.0, "NVIDIA GB200 NVL72 datasheet, one of 72 GPUs"),
-    "MI210": Peak(181.0, 22.6, "AMD Instinct MI210 datasheet"),
+    "MI210": Peak(181.0, 45.3, "AMD Instinct MI210 datasheet, float32 of matrices"),
     "MI300X": Peak(1307.4, 163.4, "AMD Instinct MI300X datasheet"),
     "MI325X": Peak(1307.4, 163.4, "AMD Instinct MI325X datasheet"),
     "MI355X": Peak(2516.6, 157.3, "AMD Instinct MI355X datasheet"),
 }
 """By the words that a device's name holds; where several rows fit, the longest is meant."""
+VARIANTS = ("Ti", "D", "SUPER", "Laptop", "Max-Q", "NVL", "MIG")
+"""Words after which a device is another one than that of a row without them: slower or faster, or a part of it."""
 
 
 def peak_flops(device: torch.device, precision: Precision) -> float | None:
@@ -71,9 +75,16 @@ def peak_flops(device: torch.device, precision: Precision) -> float | None:
 
 
 def find_peak(name: str) -> Peak | None:
-    """The row of the device of that name, such as `NVIDIA A100-SXM4-80GB`."""
-    fitting = [row for row in PEAKS if re.search(rf"(?<![A-Za-z0-9]){row}(?![A-Za-z0-9])", name, re.IGNORECASE)]
-    return PEAKS[max(fitting, key=len)] if fitting else None
+    """The row of the device of that name, such as `NVIDIA A100-SXM4-80GB`; None where the name tells of a variant that no row is of."""
+    fitting = [row for row in PEAKS if _holds(name, row)]
+    variants = [word for word in VARIANTS if _holds(name, word)]
+    row = max(fitting, key=len, default="")
+    return PEAKS[row] if row and all(_holds(row, word) for word in variants) else None
+
+
+def _holds(name: str, words: str) -> bool:
+    """Whether these words stand in a name, with blanks or hyphens between them."""
+    return bool(re.search(rf"(?<![A-Za-z0-9]){re.sub('[ -]', '[ -]', words)}(?![A-Za-z0-9])", name, re.IGNORECASE))
 
 
 @functools.cache

@@ -18,7 +18,8 @@ class StepInfo:
         progress: share of the run done, in 0..1.
         samples: examples trained on, repetitions counted.
         seconds: time since the start of the run, pauses between sessions not counted.
-        loss: mean loss of an example (of a text: of a token) in this step (on an accelerator: in the steps since the last reading).
+        loss: mean of what is lowered, for an example (of a text: for a token), in this step (on an accelerator: in the steps since the last
+            reading); the z-loss and the penalties of the network's parts are in it, and in no metric.
         learning_rate: of this step, of the first parameter group.
         grad_norm: length of the whole gradient, before clipping.
         metrics: by name, when this is an evaluation; else None.

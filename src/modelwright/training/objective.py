@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
+from modelwright.tasks.task import LossTask
+
+__all__ = ["LossTask", "Objective", "objective_of", "penalized_modules"]
+
 Objective = Callable[[dict[str, Tensor], Tensor], tuple[Tensor, Any]]
 """From inputs by name and a target to the sum of the losses, and how many they are."""
-
-
-class LossTask(Protocol):
-    """What a step rule needs of a task."""
-
-    def loss(self, output: Tensor, target: Tensor) -> tuple[Tensor, Any]:
-        """The sum of the examples' losses, and how many they are."""
-        ...
-
-    def objective(self, network: nn.Module, inputs: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Any]:
-        """The same of what the network makes of the inputs."""
-        return self.loss(network(inputs).float(), target)
 
 
 def objective_of(network: nn.Module, task: LossTask) -> Objective:

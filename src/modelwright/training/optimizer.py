@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -44,6 +45,10 @@ class OptimizerConfig(Config):
     """Base learning rate; the schedule multiplies it."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Pulls weights of two or more dimensions to 0; never biases or norms."""
+
+    def resolved(self, device: torch.device) -> Self:
+        """The same settings without any `auto`, fit for training on a device."""
+        return self
 
     def build(self, named_parameters: NamedParameters) -> Optimizer:
         """An optimizer of those parameters."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import nn
 
 from modelwright.core.batch import Batch
@@ -10,7 +12,7 @@ from modelwright.training.compilation import choose_compilation, compile_objecti
 from modelwright.training.config import TrainingConfig
 from modelwright.training.objective import LossTask
 from modelwright.training.precision import arrange, choose_precision
-from modelwright.training.rule import SupervisedRule
+from modelwright.training.rule import SupervisedRule, slices
 
 PATIENCE, SHORTEST_PATIENCE, LONGEST_PATIENCE = 0.02, 1.0, 5.0
 """Share of the run for measuring what is fastest, and its bounds in seconds."""
@@ -20,21 +22,27 @@ def resolve(config: TrainingConfig, network: nn.Module, task: LossTask, batch: B
     """The same configuration without any `auto`, fit for the run's recipe, so that a resumed run computes as the first part did.
 
     Args:
-        batch: of the run's batch size; a few real steps are timed on it, on copies of the network.
+        batch: of the run's batch size; a few real steps are timed on it, or on the first of the slices that it is cut to, on copies of the
+            network.
         expected_seconds: how long the run takes.
     """
+    practice, part = network, slices(batch, config.accumulation)[0]
+    if config.activation_checkpointing:
+        practice = copy.deepcopy(network)
+        checkpoint_activations(practice)
     precision, memory_format = choose_precision(
-        network,
+        practice,
         task,
-        batch,
+        part,
         precisions=("float32", "bfloat16") if config.precision == "auto" else (config.precision,),
         memory_formats=("contiguous", "channels_last") if config.memory_format == "auto" else (config.memory_format,),
         patience=min(max(SHORTEST_PATIENCE, PATIENCE * expected_seconds), LONGEST_PATIENCE),
     )
     compiled = config.compile
     if compiled == "auto":
-        compiled = choose_compilation(network, task, batch, precision, expected_seconds)
-    return config.replace(precision=precision, memory_format=memory_format, compile=compiled)
+        compiled = choose_compilation(practice, task, part, precision, expected_seconds)
+    optimizer = config.optimizer.resolved(next(network.parameters()).device)
+    return config.replace(precision=precision, memory_format=memory_format, compile=compiled, optimizer=optimizer)
 
 
 def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed: int) -> SupervisedRule:

@@ -28,7 +28,8 @@ class StepOutcome(NamedTuple):
     """What a step gave.
 
     Attributes:
-        loss: mean loss of an example (of a text: of a token) in this step (on an accelerator: in the steps since the last reading).
+        loss: mean of what is lowered, for an example (of a text: for a token), z-loss and penalties included, in this step (on an
+            accelerator: in the steps since the last reading).
         grad_norm: length of the whole gradient, before clipping.
         learning_rate: of the first parameter group.
     """

@@ -9,18 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modelwright.core.config import validate
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
 from modelwright.core.units import Budget, format_duration
+from modelwright.data.dataset import Dataset
 from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.planning.curve import CurvePoint, Forecast, forecast_error_rate, forecast_loss
 from modelwright.training.machine import prepare_machine
 from modelwright.workflows.candidates import candidates, plain_recipe, wanted_families
 from modelwright.workflows.compare import Comparison, Trial
 from modelwright.workflows.finish import Outcome
-from modelwright.workflows.job import Job, Probe, read
-from modelwright.workflows.judge import judging_seconds
-from modelwright.workflows.recipe import apply
+from modelwright.workflows.job import Job, Probe, probe, read
+from modelwright.workflows.judge import affordable, judging_seconds
+from modelwright.workflows.recipe import Recipe, apply
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.train import BASELINE_SHARE, data_name, run_job
 from modelwright.workflows.train import train as train_run
@@ -107,12 +109,23 @@ def _build(plan: Mapping[str, Any], run: Run | None, done: list[Trial], reporter
     names = wanted_families(plan["families"], dataset.schema)
     if not names:
         raise InputError(f"no family is known to suit a {dataset.schema.kind}", remedy="Name some with --family")
-    probed = candidates(plan["values"], names, dataset)
+    probed = _probed(plan, names, dataset)
+    plan = {**plan, "recipes": {name: timed.job.recipe.model_dump(mode="json") for name, timed in probed.items()}}
     seconds = plan.get("seconds") or _comparison_seconds(next(iter(probed.values())), started)
     new = run is None
     run = run or Run.create(first.name, None if plan["output"] is None else Path(plan["output"]))
     with run.interruptible("build", new=new):
         return _compare_and_train(run, plan, probed, seconds, done, reporter, started)
+
+
+def _probed(plan: Mapping[str, Any], names: list[str], dataset: Dataset) -> dict[str, Probe]:
+    """The candidates, of just the recipes that an interrupted build compared; on as much data as can be judged."""
+    if saved := plan.get("recipes"):
+        probed = {name: probe(Job.make(validate(Recipe, saved[name]), dataset)) for name in names}
+    else:
+        probed = candidates(plan["values"], names, dataset)
+    within = affordable(dataset, list(probed.values()))
+    return {name: Probe(timed.job.on(within), timed.step_seconds) for name, timed in probed.items()}
 
 
 def _compare_and_train(
@@ -183,7 +196,7 @@ def _forecast(comparison: Comparison, name: str, job: Job, started: float) -> Fo
     trials.sort(key=lambda trial: trial.seconds)
     budget = job.training.budget.amount
     left = (1 - BASELINE_SHARE) * budget - (time.monotonic() - started)
-    validation, test = len(splits["validation"]), len(splits["test"])
+    validation, test = len(comparison.validation), len(splits["test"])
     if job.task.primary in PROPORTIONS:
         points = [CurvePoint(trial.seconds, 1 - trial.value) for trial in trials]
         error = forecast_error_rate(points, left, validation, test, job.recipe.seed)

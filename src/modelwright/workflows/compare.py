@@ -13,13 +13,13 @@ from rich.table import Table
 from modelwright.core.errors import DivergedError, InputError
 from modelwright.core.units import format_count, format_duration
 from modelwright.data.split import Split
-from modelwright.data.token_split import TokenSplit
 from modelwright.evaluation.evaluate import evaluate
 from modelwright.evaluation.summary import label
 from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.planning.halving import plan_rounds, rank
 from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.job import Job, Probe, probe
+from modelwright.workflows.judge import FEWEST_JUDGED, OVERLAP
 from modelwright.workflows.reporter import Reporter
 
 SIZE_SHARE = 0.2
@@ -27,8 +27,8 @@ SIZE_SHARE = 0.2
 FEWEST_STEPS = 20
 """A trial of fewer steps tells nothing."""
 REPLICATES = 100
-JUDGED_SHARE, FEWEST_JUDGED = 0.1, 64
-"""Share of a trial's time that judging it may take, and the validation examples that it is judged on at least."""
+JUDGED_SHARE = 0.1
+"""Share of a trial's time that judging it may take."""
 
 
 class Trial(BaseModel):
@@ -52,14 +52,14 @@ class Trial(BaseModel):
     """Breaks ties between scores."""
 
 
-def _affordable(candidates: dict[str, Probe], seconds: float) -> Split | TokenSplit:
+def _affordable(candidates: dict[str, Probe], seconds: float) -> Split:
     """The validation split; of a text, as much of it as the slowest candidate can be judged on in a small part of a trial's `seconds`."""
     dataset = next(iter(candidates.values())).job.dataset
     split = dataset.splits["validation"]
     if dataset.schema.kind != "text":
         return split
     slowest = min(timed.samples_per_second for timed in candidates.values())
-    return split.sample(max(FEWEST_JUDGED, round(JUDGED_SHARE * seconds * slowest / FORWARD_SHARE)))
+    return split.sample(max(FEWEST_JUDGED, round(JUDGED_SHARE * seconds * slowest / (OVERLAP * FORWARD_SHARE))))
 
 
 class Comparison:
@@ -77,7 +77,7 @@ class Comparison:
         self, candidates: dict[str, Probe], seconds: float, done: Sequence[Trial], keep: Callable[[list[Trial]], None], reporter: Reporter
     ) -> None:
         self.candidates, self.trials = dict(candidates), list(done)
-        self._validation = _affordable(candidates, min(entry.seconds for entry in plan_rounds(len(candidates), (1 - SIZE_SHARE) * seconds)))
+        self.validation = _affordable(candidates, min(entry.seconds for entry in plan_rounds(len(candidates), (1 - SIZE_SHARE) * seconds)))
         self._seconds, self._keep, self._reporter = seconds, keep, reporter
         self._live: Live | None = None
 
@@ -135,11 +135,11 @@ class Comparison:
         job = timed.job.replace(evaluations=1, early_stopping=None, restore_best=False, compile=False)
         network = job.network()
         try:
-            result = job.trainer(network, seconds=seconds).fit()
+            result = job.trainer(network, seconds=seconds, judged=False).fit()
         except DivergedError:
             self._reporter.say("dropped", f"{name} diverged")
             return None
-        measured = evaluate(network, job.task, self._validation, replicates=REPLICATES).estimates
+        measured = evaluate(network, job.task, self.validation, replicates=REPLICATES).estimates
         estimate = measured[job.task.primary]
         sign = 1 if job.task.higher_is_better else -1
         tie = measured.get(job.task.tie_breaker or "")

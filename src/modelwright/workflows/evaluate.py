@@ -113,8 +113,8 @@ def _measured(path: Path, data: str, split: str, changes: Mapping[str, Any], rep
 
 def _measured_text(path: Path, data: str, split: str, bundle: Bundle, config: DataConfig, reporter: Reporter) -> Judgement:
     """Measure a language model on the split of that name, or on all of a text that has none."""
-    text, notes = read_text(data, bundle.config.data_schema, config, split=split)
+    text, notes, name = read_text(data, bundle.config.data_schema, config, split=split)
     for note in notes:
         reporter.say("note", note)
     measured = measure(bundle.network, bundle.task, text, replicates=REPLICATES)
-    return Judgement(path, data, Evaluation.of(bundle.task, {split: measured}))
+    return Judgement(path, data, Evaluation.of(bundle.task, {name: measured}))

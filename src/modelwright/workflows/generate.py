@@ -11,6 +11,8 @@ from typing import Any, cast, get_args
 
 from modelwright.core.config import validate
 from modelwright.core.errors import InputError
+from modelwright.data.corpus.config import CorpusConfig
+from modelwright.data.corpus.normalization import normalize
 from modelwright.serving.generation import Generation, GenerationConfig, Generator
 from modelwright.serving.precision import Precision
 from modelwright.training.machine import prepare_machine
@@ -63,7 +65,7 @@ def generate(
 
     Args:
         run: a run folder or a bundle.
-        prompts: texts to continue; none begins a document.
+        prompts: texts to continue, which are normalized as a corpus is; none begins a document.
         prompt_file: a text file whose whole content is one more prompt; `-` for standard input.
         samples: how many times to continue each prompt.
         precision: the number format of the weights: auto, float32, bfloat16 or int8.
@@ -81,6 +83,8 @@ def generate(
         raise InputError(f"unknown precision {precision!r}", expected=", ".join(get_args(Precision)))
     if prompt_file is not None:
         prompts = [*prompts, _read(prompt_file)]
+    # As `data prepare` does unless it is told otherwise: a line end of another kind would be a token never seen.
+    prompts = [normalize(prompt, CorpusConfig().normalization) for prompt in prompts]
     repeated = [prompt for prompt in prompts or [""] for _ in range(samples)]
     prepare_machine()
     generator = Generator.load(run, precision=cast(Precision, precision))

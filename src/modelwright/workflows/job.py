@@ -103,6 +103,10 @@ class Job:
         """The same job with some training settings changed."""
         return Job(self.recipe.replace(training=self.recipe.training.replace(**training)), self.dataset, self.task)
 
+    def on(self, dataset: Dataset) -> Job:
+        """The same job on another cut of its data."""
+        return Job(self.recipe, dataset, self.task)
+
     def renamed(self, name: str) -> Job:
         """The same job under another name."""
         return Job(self.recipe.replace(name=name), self.dataset, self.task)
@@ -123,7 +127,7 @@ class Job:
         recipe = self.recipe
         network = meta_network(self.dataset.schema, recipe.model, self.task.outputs, stem=recipe.stem, head=recipe.head)
         examples = self.dataset.train.gather(torch.zeros(2, dtype=torch.int64))
-        return count(network, {name: tensor.to("meta") for name, tensor in examples.inputs.items()})
+        return count(network, {name: tensor.to("meta") for name, tensor in examples.inputs.items() if name != "documents"})
 
     @property
     def planned_steps(self) -> int | None:
@@ -181,6 +185,7 @@ class Job:
         hooks: Sequence[Hook] = (),
         checkpoints: Path | None = None,
         observe: Callable[[torch.nn.Module], None] = lambda network: None,
+        judged: bool = True,
     ) -> Trainer:
         """The trainer of a job whose training settings are resolved.
 
@@ -190,13 +195,16 @@ class Job:
             hooks: watch the run.
             checkpoints: their folder.
             observe: gets the network to look at, in evaluation mode, at every evaluation.
+            judged: whether there are evaluations, on the validation split.
         """
 
         def judge(judged: torch.nn.Module) -> dict[str, float]:
             observe(judged)
             return self.validate(judged)
 
-        validation = self.dataset.splits.get("validation")
+        validation = self.dataset.splits.get("validation") if judged else None
+        # The best of several evaluations of a text is hardly the luckiest one, and comparing token by token would be dear.
+        cautious = validation is not None and not self.dataset.schema.causal
         config = self.training if seconds is None else self.training.replace(budget=Budget(seconds, "seconds"))
         return Trainer(
             config,
@@ -205,9 +213,9 @@ class Job:
             evaluate=None if validation is None else judge,
             primary=None if validation is None else self.task.primary,
             tie_breaker=self.task.tie_breaker,
-            clearly_better=None if validation is None else self.clearly_better,
+            clearly_better=self.clearly_better if cautious else None,
             higher_is_better=self.task.higher_is_better,
-            evaluation_samples=0 if validation is None else len(validation),
+            evaluation_samples=0 if validation is None else validation.judged,
             flops_per_sample=self.count.training_flops,
             tokens_per_sample=self.tokens_per_sample,
             hooks=hooks,

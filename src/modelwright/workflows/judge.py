@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from torch import nn
 
 from modelwright.core.errors import DivergedError
+from modelwright.data.dataset import Dataset
+from modelwright.data.split import Split
 from modelwright.evaluation.baseline import suitable_baselines
 from modelwright.evaluation.comparison import compare
-from modelwright.evaluation.evaluate import PredictFunction, as_function, evaluate, measure
+from modelwright.evaluation.evaluate import Measured, PredictFunction, as_function, evaluate, measure
 from modelwright.evaluation.summary import Evaluation
 from modelwright.models.linear import LinearConfig
-from modelwright.workflows.job import Job, probe
+from modelwright.training.trainer import FORWARD_SHARE
+from modelwright.workflows.job import Job, Probe, probe
 
 REPLICATES = 200
 OTHER_SECONDS = 1.5
 """For writing the bundle and leaving the process, as seen on machines of 2026."""
-MOST_JUDGED = 10_000
-"""Examples of the training split that the gap is measured on, at most."""
+MOST_JUDGED, FEWEST_JUDGED = 10_000, 128
+"""Examples of the training split that the gap is measured on, at most; and windows of a text that suffice for a look beside."""
+JUDGING_SHARE, OVERLAP = 0.1, 2
+"""Share of a budget of seconds that judging a text may take; and how often each of its tokens is read, as windows overlap by half."""
 
 
 Baselines = dict[str, PredictFunction]
@@ -62,20 +68,45 @@ def _linear(job: Job, seconds: float) -> PredictFunction:
     return as_function(network)
 
 
-def _most_of_training(job: Job) -> int:
-    """Examples of the training split that the gap is measured on; of a text, where one is dear, no more than of the other splits."""
-    if job.dataset.schema.kind != "text":
-        return MOST_JUDGED
-    return min(MOST_JUDGED, max((len(split) for name, split in job.dataset.splits.items() if name != "train"), default=MOST_JUDGED))
+def affordable(dataset: Dataset, timed: Sequence[Probe]) -> Dataset:
+    """The data set with its validation and test split cut to what can be judged in a small share of the budget.
+
+    Only texts within a budget of seconds are cut: to judge every token of a large one takes longer than many a training. The windows that are
+    left are evenly spread over the split.
+
+    Args:
+        dataset: whole.
+        timed: the networks that may be judged; the slowest one counts.
+    """
+    budget = timed[0].job.training.budget.seconds
+    if budget is None or dataset.schema.kind != "text":
+        return dataset
+    each = FORWARD_SHARE * OVERLAP / min(probe.samples_per_second for probe in timed)
+    held_out = {name: split for name, split in dataset.splits.items() if name != "train"}
+    share = JUDGING_SHARE * budget / (each * max(1, sum(map(len, held_out.values()))))
+    if share >= 1:
+        return dataset
+    cut = {name: split.sample(max(FEWEST_JUDGED, round(share * len(split)))) for name, split in held_out.items()}
+    return replace(dataset, splits={**dataset.splits, **cut})
+
+
+def judged_splits(job: Job) -> dict[str, Split]:
+    """The splits that a model is judged on: a part of the training split, smaller for a text, and all that the data set has of the others."""
+    most = FEWEST_JUDGED if job.dataset.schema.kind == "text" else MOST_JUDGED
+    return {name: split.sample(most) if name == "train" else split for name, split in job.dataset.splits.items()}
+
+
+def _beside(job: Job, split: Split) -> Split:
+    """What baselines are judged on; of a text a part, as they are slow there."""
+    return split.sample(FEWEST_JUDGED) if job.dataset.schema.kind == "text" else split
 
 
 def judge(job: Job, network: nn.Module, baselines: Baselines) -> Evaluation:
     """Measure the model on every split and the baselines on the one that decides; this is where the test split is touched."""
-    most = _most_of_training(job)
-    splits = {name: split.sample(most) if name == "train" else split for name, split in job.dataset.splits.items()}
+    splits = judged_splits(job)
     seed = job.recipe.seed
-    measured = {name: evaluate(network, job.task, split, replicates=REPLICATES, seed=seed) for name, split in splits.items()}
-    judged = splits["test"] if "test" in splits else list(splits.values())[-1]
+    measured = {name: _evaluate(job, network, split) for name, split in splits.items()}
+    judged = _beside(job, splits["test"] if "test" in splits else list(splits.values())[-1])
     beside = {name: measure(predict, job.task, judged, replicates=REPLICATES, seed=seed) for name, predict in baselines.items()}
     first = Evaluation.of(job.task, measured, beside)
     best = first.best_baseline
@@ -85,17 +116,32 @@ def judge(job: Job, network: nn.Module, baselines: Baselines) -> Evaluation:
     return Evaluation.of(job.task, measured, beside, {best: comparison})
 
 
-def judging_seconds(job: Job, network: nn.Module) -> float:
+def _evaluate(job: Job, network: nn.Module, split: Split) -> Measured:
+    """Judge in float32; a text in the number format of training, which changes its loss in the fifth digit and takes a third of the time."""
+    precision = "bfloat16" if job.dataset.schema.kind == "text" and job.training.precision == "bfloat16" else "float32"
+    return evaluate(network, job.task, split, replicates=REPLICATES, seed=job.recipe.seed, precision=precision)
+
+
+def judging_seconds(job: Job, network: nn.Module, baselines: Baselines | None = None) -> float:
     """About how long `judge` and writing the bundle will take: a small part of it is done, on the validation split, and timed."""
-    part = job.dataset.splits.get("validation", job.dataset.train).sample(8 if job.dataset.schema.kind == "text" else 256)
-    timed: Callable[[], object] = lambda: evaluate(network, job.task, part, replicates=REPLICATES)  # noqa: E731
-    timed()
+    text = job.dataset.schema.kind == "text"
+    splits = judged_splits(job)
+    part = job.dataset.splits.get("validation", job.dataset.train).sample(16 if text else 256)
+    each = _seconds(lambda: _evaluate(job, network, part)) / len(part)
+    # Measured; but for texts, the best weights are compared with the last, and the best baseline with the model, on whole splits.
+    passes = {"train": 1, "validation": 1, "test": 1} if text else {"train": 1, "validation": 3, "test": 2}
+    total = each * sum(passes[name] * len(split) for name, split in splits.items())
+    if text:
+        compared = len(_beside(job, list(splits.values())[-1]))
+        total += 2 * each * compared
+        for predict in (baselines or {}).values():
+            total += 2 * compared * _seconds(lambda predict=predict: measure(predict, job.task, part, replicates=0)) / len(part)
+    return OTHER_SECONDS + 1.2 * total
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """What something takes that was done once before."""
+    work()
     began = time.monotonic()
-    timed()
-    each = (time.monotonic() - began) / len(part)
-    passes = {"train": 1, "validation": 3, "test": 2}  # measured; the best weights compared with the last; the best baseline with the model
-    total = sum(
-        passes[name] * (min(len(split), _most_of_training(job)) if name == "train" else len(split))
-        for name, split in job.dataset.splits.items()
-    )
-    return OTHER_SECONDS + 1.2 * each * total
+    work()
+    return time.monotonic() - began

@@ -19,6 +19,7 @@ from modelwright.data.corpus.config import CorpusConfig
 from modelwright.data.corpus.corpus import Corpus
 from modelwright.data.corpus.prepare import ReportProgress
 from modelwright.data.corpus.prepare import prepare as make
+from modelwright.data.tokenizer import tokenizers
 from modelwright.workflows.recipe import apply
 from modelwright.workflows.reporter import Reporter
 
@@ -85,7 +86,7 @@ def prepare(
 
 
 def settings_of(tokenizer: str | None, vocabulary_size: int | None) -> dict[str, Any]:
-    """The settings that a tokenizer's name, or the path of a `tokenizer.json`, and a size stand for.
+    """The settings that a tokenizer's name, or the path of a `tokenizer.json`, and a size stand for; a folder of the name of a kind is not looked at.
 
     Raises:
         InputError: a size without a name.
@@ -94,7 +95,7 @@ def settings_of(tokenizer: str | None, vocabulary_size: int | None) -> dict[str,
         raise InputError("--vocabulary-size needs a kind of tokenizer", remedy="Say which by --tokenizer, for example bpe")
     if tokenizer is None:
         return {}
-    is_path = tokenizer.endswith(".json") or "/" in tokenizer or Path(tokenizer).is_dir()
+    is_path = tokenizer not in tokenizers and (tokenizer.endswith(".json") or "/" in tokenizer or Path(tokenizer).is_dir())
     chosen: dict[str, Any] = {"name": "file", "path": tokenizer} if is_path else {"name": tokenizer}
     return {"tokenizer": chosen if vocabulary_size is None else {**chosen, "vocabulary_size": vocabulary_size}}
 

@@ -25,7 +25,7 @@ from modelwright.training.machine import prepare_machine
 from modelwright.training.result import TrainingResult
 from modelwright.workflows.finish import Outcome, prove, say_shipped, ship, show_evaluation
 from modelwright.workflows.job import Job, Probe, probe, read
-from modelwright.workflows.judge import Baselines, fit_baselines, judge, judging_seconds
+from modelwright.workflows.judge import Baselines, affordable, fit_baselines, judge, judging_seconds
 from modelwright.workflows.recipe import Recipe, apply, dump_recipe, load_recipe, ready_recipes
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.samples import Samples, write
@@ -34,6 +34,8 @@ BASELINE_SHARE = 0.06
 """Share of a budget of seconds that baselines may take."""
 BASELINE_SECONDS = 10.0
 """What baselines may take beside a budget that is not one of seconds."""
+SAMPLE_LINES = 8
+"""Lines of a language model's sample that are shown."""
 TIME_SPREAD = 0.25
 """Relative half-width of the interval of a time forecast."""
 
@@ -78,6 +80,7 @@ def train(
     chosen = recipe if isinstance(recipe, Recipe) else _recipe(recipe, settings, changes or {})
     dataset = read(chosen, reporter)
     timed = probe(Job.make(chosen, dataset))
+    timed = Probe(timed.job.on(affordable(dataset, [timed])), timed.step_seconds)
     run = Run.create(chosen.name, None if output is None else Path(output))
     with run.interruptible("train"):
         return run_job(run, timed, reporter, started)
@@ -132,7 +135,7 @@ def run_job(
     allowed = BASELINE_SECONDS if budget.seconds is None else BASELINE_SHARE * budget.seconds
     baselines = fit_baselines(job, allowed)
     network = job.network()
-    seconds = _training_seconds(job, network, started)
+    seconds = _training_seconds(job, network, baselines, started)
     state = {
         "digest": job.dataset.digest(),
         "report": job.dataset.report.to_dict(),
@@ -146,7 +149,7 @@ def run_job(
     return _finish(run, job, network, result, baselines, reporter, started, details or {})
 
 
-def _training_seconds(job: Job, network: Network, started: float) -> float | None:
+def _training_seconds(job: Job, network: Network, baselines: Baselines, started: float) -> float | None:
     """What a budget of seconds leaves for the loop; None for another budget.
 
     Raises:
@@ -156,7 +159,7 @@ def _training_seconds(job: Job, network: Network, started: float) -> float | Non
     if budget is None:
         return None
     spent = time.monotonic() - started
-    reserve = judging_seconds(job, network)
+    reserve = judging_seconds(job, network, baselines)
     left = budget - spent - reserve
     if left < 0.05 * budget:
         raise InputError(
@@ -223,7 +226,8 @@ def _finish(
     say_shipped(run, size, reporter)
     reporter.show(f" {evaluation.first_line()}")
     if job.dataset.schema.causal:
-        reporter.say("sample", write(job, network))
+        lines = [line for line in write(job, network).splitlines() if line.strip()]
+        reporter.say("sample", "\n".join(lines[:SAMPLE_LINES]))
     seconds = time.monotonic() - started
     ledger.measure("total time", "s", seconds)
     more = {

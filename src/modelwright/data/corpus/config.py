@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -65,9 +66,10 @@ class CorpusConfig(Config):
     @field_validator("document_separator")
     @classmethod
     def _is_not_empty(cls, separator: str | None) -> str | None:
+        """A line feed or tab that was typed as an escape becomes one; `newpage` after a backslash stays."""
         if separator == "":
             raise InputError("an empty text can't separate documents", expected=f"{BLANK_LINE}, or a text such as <|endoftext|>")
-        return separator
+        return separator and re.sub(r"\\[nt](?![a-z])", lambda found: {"n": "\n", "t": "\t"}[found[0][1]], separator)
 
     @field_validator("encoding")
     @classmethod

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from modelwright.core.disk import write_atomic
 from modelwright.core.errors import InputError
 from modelwright.data.corpus.store import TokenStore
@@ -32,6 +30,7 @@ class Corpus:
         splits: a store for each split that has tokens.
         report: what `prepare` found and dropped.
         config: how it was prepared.
+        inputs: a digest of the files that it was made of; empty if it is not known.
         digest: of tokenizer and tokens.
     """
 
@@ -39,6 +38,7 @@ class Corpus:
         self.path, self.tokenizer, self.splits = path, tokenizer, splits
         self.report: dict[str, Any] = description["report"]
         self.config: dict[str, Any] = description["config"]
+        self.inputs: str = description.get("inputs", "")
         self._entries = description["splits"]
         parts = [tokenizer.digest, *(f"{name} {store.digest}" for name, store in splits.items())]
         self.digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
@@ -127,7 +127,12 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def write_description(
-    folder: Path, tokenizer: Tokenizer, splits: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any], report: Mapping[str, Any]
+    folder: Path,
+    tokenizer: Tokenizer,
+    splits: Mapping[str, Mapping[str, Any]],
+    config: Mapping[str, Any],
+    report: Mapping[str, Any],
+    inputs: str,
 ) -> None:
     """Write `tokenizer.json` and, as the last of all files, `corpus.json`.
 
@@ -137,6 +142,7 @@ def write_description(
         splits: what `ShardWriter.close` gave, by split.
         config: how the corpus was prepared, as JSON values.
         report: what was found and dropped, as JSON values.
+        inputs: a digest of the files that the corpus was made of.
 
     Raises:
         InputError: the disk is full or not writable.
@@ -145,17 +151,9 @@ def write_description(
     description = {
         "format": FORMAT,
         "config": dict(config),
+        "inputs": inputs,
         "tokenizer": tokenizer.digest,
         "report": dict(report),
         "splits": {name: dict(splits[name]) for name in SPLITS if name in splits},
     }
     write_atomic(folder / DESCRIPTION, json.dumps(description, ensure_ascii=False, indent=1))
-
-
-def store_of(tokenizer: Tokenizer, documents: list[str]) -> TokenStore:
-    """A store in memory of a few documents."""
-    separator = np.array([tokenizer.separator], dtype=tokenizer.dtype)
-    parts = [part for tokens in tokenizer.encode_batch(documents) for part in (separator, tokens)]
-    shard = np.concatenate(parts) if parts else np.empty(0, dtype=tokenizer.dtype)
-    size = sum(len(text.encode("utf-8", "replace")) for text in documents)
-    return TokenStore([shard], tokenizer.separator, tokenizer.size, size=size, documents=len(documents))

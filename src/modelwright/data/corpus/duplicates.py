@@ -95,7 +95,7 @@ def near_leaders(
     threshold: float,
     report: Callable[[int, int], None],
 ) -> np.ndarray:
-    """(D,) for each document the earliest one of its cluster; in a cluster, similar documents are chained.
+    """(D,) for each document the earliest one of its cluster; in a cluster, similar documents are chained. One without words is like no other.
 
     Args:
         count: D.
@@ -106,8 +106,9 @@ def near_leaders(
     """
     parents = np.arange(count, dtype=np.int64)
     number = bands(threshold)[0]
+    wordless = band_keys(np.zeros((1, VALUES), dtype=np.uint32), threshold)[0, 0]
     for band in range(number):
-        for pairs in _candidates(keys(band), parents):
+        for pairs in _candidates(keys(band), wordless, parents):
             similar = _similar(pairs, signatures, threshold)
             for earlier, later in pairs[similar].tolist():
                 _join(parents, earlier, later)
@@ -115,9 +116,12 @@ def near_leaders(
     return _roots(parents)
 
 
-def _candidates(keys: np.ndarray, parents: np.ndarray) -> list[np.ndarray]:
-    """Pairs (n, 2) of documents with equal keys that are in no common cluster yet: each with the first of its group, and with the one before."""
+def _candidates(keys: np.ndarray, wordless: np.uint64, parents: np.ndarray) -> list[np.ndarray]:
+    """Pairs (n, 2) of documents with equal keys, other than `wordless`, that are in no common cluster yet: each with the first of its group,
+    and with the one before.
+    """
     order = np.argsort(keys, kind="stable")
+    order = order[keys[order] != wordless]
     ordered = keys[order]
     same = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
     if not len(same):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from modelwright.core.errors import InputError, closest
 from modelwright.data.corpus.config import CorpusConfig
+from modelwright.data.corpus.corpus import is_corpus
 from modelwright.data.corpus.streams import Packing, UnreadableError, open_stream, packing_of, parquet_file, reading_errors
 from modelwright.data.files import split_of
 
@@ -23,6 +24,8 @@ FEWEST_GIVEN = 0.5
 """Share of the bytes that must lie in files named after splits before the splits count as given."""
 HEAD_BYTES = 8192
 MOST_FILES_OF_A_TASK = 1000
+WITH_NULS = ("utf-16", "utf-32")
+"""Encodings whose texts hold bytes of zero; elsewhere they are a mark of binary data."""
 BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -76,25 +79,33 @@ class SetAside:
     detail: str
 
 
-def find_files(inputs: Sequence[Path]) -> tuple[list[tuple[Path, str]], int]:
+def find_files(inputs: Sequence[Path], left_out: Collection[Path] = ()) -> tuple[list[tuple[Path, str]], int]:
     """All files that the inputs name, each once, with the name it has in reports, and how many hidden files were passed over.
 
-    Files of a folder come in the order of their paths.
+    Files of a folder come in the order of their paths; corpora below it are no text.
+
+    Args:
+        inputs: files, folders or globs.
+        left_out: folders that are not entered.
 
     Raises:
         InputError: an input does not exist, or there is no file at all.
     """
     found: dict[Path, str] = {}
     hidden = 0
-    for argument in inputs:
-        for path in _matches(argument):
-            if path.is_dir():
-                for below, is_hidden in _walk(path):
-                    hidden += is_hidden
-                    if not is_hidden:
-                        found.setdefault(below.resolve(), f"{path.resolve().name}/{below.relative_to(path).as_posix()}")
-            else:
-                found.setdefault(path.resolve(), path.name)
+    passed = {path.resolve() for path in left_out}
+    matches = [path for argument in inputs for path in _matches(argument)]
+    several = len({path.absolute().parent for path in matches}) > 1
+    for path in matches:
+        if path.is_dir():
+            for below, is_hidden in _walk(path, passed):
+                hidden += is_hidden
+                if not is_hidden:
+                    found.setdefault(below.resolve(), f"{path.resolve().name}/{below.relative_to(path).as_posix()}")
+        else:
+            folder = path.absolute().parent.name
+            tells = several and split_of(folder) and not split_of(path.name)
+            found.setdefault(path.resolve(), f"{folder}/{path.name}" if tells else path.name)
     if not found:
         where = ", ".join(map(str, inputs)) or None
         raise InputError("there is no file to read", where=where, expected="text files, JSON lines, Parquet, or folders of them")
@@ -111,13 +122,16 @@ def _matches(argument: Path) -> list[Path]:
     raise InputError("does not exist", where=argument, remedy=f"Did you mean {argument.parent / near}?" if near else None)
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """All files below a folder in order, each with whether it is hidden; what lies in a hidden folder is not entered and counts as one."""
+def _walk(folder: Path, passed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
+    """All files below a folder in order, each with whether it is hidden; a hidden folder is not entered and counts as one, corpora and those
+    that are `passed` don't count.
+    """
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith("."):
             yield entry, True
         elif entry.is_dir() and not entry.is_symlink():
-            yield from _walk(entry)
+            if not is_corpus(entry) and entry.resolve() not in passed:
+                yield from _walk(entry, passed)
         elif entry.is_file():
             yield entry, False
 
@@ -153,7 +167,7 @@ def _examine(path: Path, name: str, config: CorpusConfig) -> InputFile | SetAsid
     if kind == "parquet":
         if head[:4] != b"PAR1":
             return SetAside("unreadable file", name, "is no Parquet file")
-    elif b"\0" in head and encoding is None:
+    elif b"\0" in head and not (encoding or "").startswith(WITH_NULS):
         return SetAside("binary file", name, "holds binary data")
     elif kind == "lines" and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         return SetAside("unreadable file", name, "holds one JSON array; JSON lines are expected, one object a line")
@@ -165,7 +179,9 @@ def _with_given_splits(files: list[InputFile], aside: list[SetAside], config: Co
 
     Beside such files, one that is named after no split (a README, a license) is no data.
     """
-    splits = [_split_named(file.name) for file in files]
+    # The one folder that all files lie below has its name from elsewhere.
+    one = len({Path(file.name).parts[0] for file in files}) == 1
+    splits = [_split_named(Path(*Path(file.name).parts[one:]) if "/" in file.name else Path(file.name)) for file in files]
     bytes_given = sum(file.size for file, split in zip(files, splits, strict=True) if split >= 0)
     enough = bytes_given >= FEWEST_GIVEN * sum(file.size for file in files)
     if not (config.given_splits and 0 in splits and {1, 2} & set(splits) and enough):
@@ -179,10 +195,9 @@ def _with_given_splits(files: list[InputFile], aside: list[SetAside], config: Co
     return kept, aside
 
 
-def _split_named(name: str) -> int:
+def _split_named(path: Path) -> int:
     """The split that a file's name speaks of, or else a folder's on the way to it, or -1."""
-    path = Path(name)
-    spoken = [split_of(part) for part in (path.name, *reversed(path.parts[1:-1]))]
+    spoken = [split_of(part) for part in reversed(path.parts)]
     return next((SPLIT_NAMES.index(split) for split in spoken if split), -1)
 
 
@@ -190,12 +205,14 @@ def plan(files: Sequence[InputFile], part_bytes: int) -> list[list[Span]]:
     """Tasks of about `part_bytes` each, in order; they depend on the files alone, never on the number of processes."""
     tasks: list[list[Span]] = []
     task: list[Span] = []
+    size = 0
     for number, file in enumerate(files):
         for span in _spans(number, file, part_bytes):
-            if task and (sum(other.bytes for other in task) + span.bytes > part_bytes or len(task) >= MOST_FILES_OF_A_TASK):
+            if task and (size + span.bytes > part_bytes or len(task) >= MOST_FILES_OF_A_TASK):
                 tasks.append(task)
-                task = []
+                task, size = [], 0
             task.append(span)
+            size += span.bytes
     return [*tasks, task] if task else tasks
 
 

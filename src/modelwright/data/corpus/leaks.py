@@ -137,10 +137,11 @@ def samples(folder: Path, splits: np.ndarray, hits: Iterable[tuple[int, int]], t
     """
     rows, hashes = load(folder / "sequences.npy"), load(folder / "hashes.npy")
     order = np.argsort(rows["hash"], kind="stable")
+    ordered = rows["hash"][order]
     shown: dict[int, list[dict[str, str]]] = {}
     seen: set[tuple[int, int]] = set()
     for segment, number in hits:
-        row = rows[order[np.searchsorted(rows["hash"][order], hashes[number])]]
+        row = rows[order[np.searchsorted(ordered, hashes[number])]]
         other = int(row["segment"])
         pair, split = (segment, other), int(splits[other])
         if pair in seen or len(shown.setdefault(split, [])) >= SAMPLES:

@@ -40,7 +40,9 @@ RECORD = np.dtype(
 BATCH_BYTES = 1 << 20
 """Text that is compared at once; the arrays that this takes are some fifty times as large."""
 MOST_TEXTS_AT_ONCE = 4096
-MOST_ASIDE = 100_000
+MOST_RECORDS = 1 << 16
+"""Pieces of a part: while it is open, each takes some kilobytes, however short it is."""
+MOST_ASIDE = 1000
 """Things set aside by one task that are listed; the others are counted."""
 
 
@@ -132,7 +134,7 @@ class PartWriter:
         record = (self._offset, len(content), len(text), digest_of(content), piece.row, piece.file, broken, verdict, piece.continues)
         self._records.append(record)
         self._offset += len(content)
-        if self._offset >= self._config.part_bytes:
+        if self._offset >= self._config.part_bytes or len(self._records) >= MOST_RECORDS:
             self._finish()
 
     def set_aside(self, what: SetAside) -> None:

@@ -16,13 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
 from modelwright.core.errors import ModelwrightError
 
+PACKAGE_HOME = str(Path(__file__).resolve().parents[3])
+"""The folder that this package is imported from."""
 Work = Callable[..., Any]
 """A function on the top level of a module: called with a task and a function that is told of progress."""
 
@@ -40,6 +43,7 @@ class Pool:
         self._size, self._kept = processes, kept
         self._started: list[subprocess.Popen[bytes]] = []
         self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+        self._failure: BaseException | None = None
 
     def __enter__(self) -> Pool:
         return self
@@ -65,6 +69,7 @@ class Pool:
         Raises:
             ModelwrightError: a process ended before its time.
             RuntimeError: the work failed; with the traceback.
+            Exception: what `progress` raised.
         """
         if self._size == 1 or len(tasks) < 2:
             yield from (work(task, progress) for task in tasks)
@@ -92,38 +97,63 @@ class Pool:
 
     def _run(self, work: Work, task: Any, progress: Callable[[int], None]) -> Any:
         process = self._idle.get()
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            pickle.dump((work, task), process.stdin)
-            process.stdin.flush()
-            while True:
-                kind, value = pickle.load(process.stdout)
-                if kind == "progress":
-                    progress(value)
-                else:
-                    break
-        except (EOFError, OSError, pickle.UnpicklingError, ValueError):
-            # Whoever waits for an idle process gets this one and fails too, rather than wait for ever.
+            if self._failure is not None:
+                raise self._failure
+            kind, value = _converse(process, (work, task), progress)
+        except BaseException as error:
+            # What it still sends belongs to this task. Whoever waits for an idle process gets this one and fails too, rather than wait for ever.
+            self._failure = self._failure or error
+            process.kill()
+            raise
+        finally:
             self._idle.put(process)
-            raise ModelwrightError(
-                "A working process ended before its time, perhaps for lack of memory. What is done is kept: go on with --resume, and fewer --processes."
-            ) from None
-        self._idle.put(process)
         if kind == "error":
             raise value
         return value
 
 
+def _converse(process: subprocess.Popen[bytes], order: tuple[Work, Any], progress: Callable[[int], None]) -> tuple[str, Any]:
+    """Send a process its task, pass its progress on, and give its last answer.
+
+    Raises:
+        ModelwrightError: it ended before its time.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    content = pickle.dumps(order)
+    with _ends_noticed():
+        process.stdin.write(content)
+        process.stdin.flush()
+    while True:
+        with _ends_noticed():
+            kind, value = pickle.load(process.stdout)
+        if kind != "progress":
+            return kind, value
+        progress(value)
+
+
+@contextmanager
+def _ends_noticed() -> Iterator[None]:
+    """Turn what comes of talking to a process that is gone into a `ModelwrightError`."""
+    try:
+        yield
+    except (EOFError, OSError, pickle.UnpicklingError, ValueError):
+        raise ModelwrightError(
+            "A working process ended before its time, perhaps for lack of memory. What is done is kept: go on with --resume, and fewer --processes."
+        ) from None
+
+
 def start(kept: int | None = None) -> subprocess.Popen[bytes]:
-    """A process that serves."""
+    """A process that serves. It imports from where this one does, but never from whatever folder it is started in."""
+    paths = dict.fromkeys([*filter(None, sys.path), PACKAGE_HOME])
     settings = {
         "TOKENIZERS_PARALLELISM": "false",
         "RAYON_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(sys.path),
+        "PYTHONPATH": os.pathsep.join(paths),
     }
-    command = [sys.executable, "-c", "from modelwright.data.corpus.pool import serve; serve()"]
+    command = [sys.executable, "-P", "-c", "from modelwright.data.corpus.pool import serve; serve()"]
     inherited = () if kept is None else (kept,)
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **settings}, pass_fds=inherited)
 

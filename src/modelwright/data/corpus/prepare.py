@@ -16,6 +16,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,18 @@ import numpy as np
 
 from modelwright.core.disk import disk_errors, write_atomic, written_aside
 from modelwright.core.errors import InputError, RunInterrupted
-from modelwright.data.corpus import leaks, vocabulary
+from modelwright.data.corpus import leaks, tokenization, vocabulary
 from modelwright.data.corpus.config import CorpusConfig
 from modelwright.data.corpus.corpus import Corpus, is_corpus, write_description
 from modelwright.data.corpus.inputs import SPLIT_NAMES, InputFile, SetAside, available_processors, common_size, examine, find_files, plan
-from modelwright.data.corpus.parts import PartTask, load, make_parts, parts_in
+from modelwright.data.corpus.parts import PartTask, aside_of, load, make_parts, parts_in
 from modelwright.data.corpus.pool import Pool
 from modelwright.data.corpus.reading import check_readers
 from modelwright.data.corpus.selection import EmptyCorpusError, assign, judge, read_records
 from modelwright.data.corpus.shards import ShardWriter
-from modelwright.data.corpus.state import begin, describe, locked, sweep, work_folder
+from modelwright.data.corpus.state import begin, describe, digest_of_inputs, locked, sweep, work_folder
 from modelwright.data.corpus.summary import Summary, summarize
-from modelwright.data.corpus.tokenization import BATCH_BYTES, EncodeTask, batches, encode_part
+from modelwright.data.corpus.tokenization import BATCH_BYTES, EncodeTask, batches, by_part, encode_part
 from modelwright.data.tokenizer import Tokenizer
 
 ReportProgress = Callable[[str, int, int], None]
@@ -69,14 +70,15 @@ def prepare(
     if processes is not None and processes < 1:
         raise InputError(f"{processes} processes do no work", expected="at least 1")
     output = Path(output)
-    if resume and is_corpus(output):
-        return _finished(output, config)
-    paths, hidden = find_files([Path(path) for path in inputs])
+    paths, hidden = find_files([Path(path) for path in inputs], (output, work_folder(output)))
     files, aside = examine(paths, config)
+    state = describe(files, config)
+    if resume and is_corpus(output):
+        return _finished(output, state)
     check_readers(files)
-    work = begin(output, describe(files, config), resume=resume)
+    work = begin(output, state, resume=resume)
     number = processes or min(available_processors(), 1 + common_size(files) // BYTES_WORTH_A_PROCESS)
-    job = Job(work, output, files, aside, hidden, config, report or (lambda stage, done, total: None))
+    job = Job(work, output, files, aside, hidden, config, digest_of_inputs(state), report or (lambda stage, done, total: None))
     try:
         with locked(work) as lock, Pool(number, lock) as pool, disk_errors(work):
             return job.run(pool)
@@ -87,15 +89,19 @@ def prepare(
         raise
 
 
-def _finished(output: Path, config: CorpusConfig) -> Corpus:
-    """A corpus that is there already, if it was prepared in the same way.
+def _finished(output: Path, state: dict[str, Any]) -> Corpus:
+    """A corpus that is there already, if it was prepared of the same inputs in the same way.
 
     Raises:
-        InputError: it was prepared in another way, or is damaged.
+        InputError: it was prepared in another way or of other inputs, or is damaged.
     """
     corpus = Corpus.open(output)
-    if corpus.config != config.to_json():
+    if corpus.config != state["config"]:
         raise InputError("is a finished corpus with other settings", where=output, remedy="Choose another place with --output")
+    if corpus.inputs != digest_of_inputs(state):
+        raise InputError(
+            "is a finished corpus of other inputs, or they have changed", where=output, remedy="Choose another place with --output"
+        )
     shutil.rmtree(work_folder(output), ignore_errors=True)
     return corpus
 
@@ -110,6 +116,7 @@ class Job:
     aside: list[SetAside]
     hidden: int
     config: CorpusConfig
+    inputs: str
     report: ReportProgress
 
     def run(self, pool: Pool) -> Corpus:
@@ -186,6 +193,7 @@ class Job:
         others = np.flatnonzero(segments["split"] != 0)
         leaks.write_index(index, self._texts(parts, segments, others), int(segments["length"][others].sum()), self.config.leak_words)
         sweep(self.work / "encode")
+        tokenization.forget()
         bounds = np.searchsorted(segments["part"], np.arange(len(parts) + 1))
         most = min(BATCH_BYTES, self.config.piece_bytes)
         tasks = []
@@ -196,8 +204,9 @@ class Job:
         return [task.folder for task in tasks]
 
     def _texts(self, parts: list[Path], segments: np.ndarray, numbers: np.ndarray) -> Iterator[tuple[list[int], list[bytes]]]:
-        for part in np.unique(segments["part"][numbers]):
-            here = numbers[segments["part"][numbers] == part]
+        """The texts of the segments of some increasing `numbers`, a batch at a time."""
+        for part, start, stop in by_part(segments["part"][numbers]):
+            here = numbers[start:stop]
             for places, texts in batches(parts[part], segments[here], self.config.piece_bytes):
                 yield here[places].tolist(), texts
 
@@ -210,7 +219,7 @@ class Job:
         summary.tell_leaks(self.work / "index", segments, encoded, parts, self.files, self.config)
         rows = (json.dumps(row, ensure_ascii=False) for row in summary.samples)
         write_atomic(made / "dropped.jsonl", "".join(f"{row}\n" for row in rows).encode("utf-8", "backslashreplace"))
-        write_description(made, tokenizer, entries, self.config.to_json(), summary.report)
+        write_description(made, tokenizer, entries, self.config.to_json(), summary.report, self.inputs)
         if self.output.exists():
             self.output.rmdir()
         made.rename(self.output)
@@ -242,9 +251,9 @@ class Job:
 
 def _nothing(files: Sequence[InputFile], aside: Sequence[SetAside], folders: Sequence[Path]) -> EmptyCorpusError:
     """The error for inputs that hold no document, with the first reason why."""
-    from modelwright.data.corpus.parts import aside_of
-
-    reasons = [*aside, *(what for _, listed in aside_of(folders) for what in listed)]
-    why = f"; {reasons[0].origin}: {reasons[0].detail}" if reasons else ""
-    more = f" (and {len(reasons) - 1:,} more)" if len(reasons) > 1 else ""
+    found = list(aside_of(folders))
+    first = next(chain(aside, *(listed for _, listed in found)), None)
+    number = len(aside) + sum(sum(counts.values()) for counts, _ in found)
+    why = f"; {first.origin}: {first.detail}" if first else ""
+    more = f" (and {number - 1:,} more)" if number > 1 else ""
     return EmptyCorpusError(f"the inputs hold no document{why}{more}", expected="files of text", remedy="See data prepare --help")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from modelwright.core.errors import InputError
-from modelwright.data.corpus.assignment import TEST, TRAIN, by_content, by_place, wanted
+from modelwright.data.corpus.assignment import TRAIN, by_content, by_place, wanted
 from modelwright.data.corpus.config import CorpusConfig
 from modelwright.data.corpus.duplicates import VALUES, digest_of, exact_leaders, near_leaders
 from modelwright.data.corpus.filters import filters_of
@@ -173,13 +173,14 @@ def assign(
     if drawn is not None:
         splits[pool] = drawn
     segments = _segments(kept, splits, documents, records, bounds)
-    how = "by document" if sought else "as given"
+    given = bool((documents.given[kept] > TRAIN).any())
+    how = "by document" if sought else "as given" if given else "not at all"
     if drawn is None:
         segments = _cut(segments, sought, parts)
         how = "by position"
-    if not (segments["split"] == TRAIN).any():
+    if not {TRAIN, *sought} <= set(segments["split"].tolist()):
         raise EmptyCorpusError(f"{int(sizes.sum()):,} bytes of text are too few to be split", where="the inputs", expected="more text")
-    return segments, how if not (documents.given[kept] > TRAIN).any() or not sought else f"as given, the rest {how}"
+    return segments, f"as given, the rest {how}" if given and sought else how
 
 
 def _segments(kept: np.ndarray, splits: np.ndarray, documents: Documents, records: np.ndarray, bounds: np.ndarray) -> np.ndarray:
@@ -218,7 +219,6 @@ def _cut(segments: np.ndarray, sought: dict[int, int], parts: Sequence[Path]) ->
         pieces.append(piece)
         begin = end
     together = np.concatenate(pieces)
-    assert TEST not in sought or (together["split"] == TEST).any() or not sought[TEST]
     return together[np.lexsort((together["offset"], together["part"]))]
 
 

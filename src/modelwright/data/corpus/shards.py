@@ -1,7 +1,7 @@
-"""A shard: a file of tokens, and one of the places in it where documents begin.
+"""A shard: a file of tokens.
 
-`<split>-00000.bin` holds little-endian uint16, or uint32 where the vocabulary is larger than 65,536; `<split>-00000.idx` int64. The stream of a
-split is `<separator> document <separator> document ...`, cut into shards wherever one is full.
+`<split>-00000.bin` holds little-endian uint16, or uint32 where the vocabulary is larger than 65,536. The stream of a split is
+`<separator> document <separator> document ...`, cut into shards wherever one is full.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ from typing import IO, Any
 import numpy as np
 
 from modelwright.core.disk import disk_errors
-
-TOKENS_PER_SHARD = 1 << 27
-"""256 MiB at two bytes a token."""
 
 
 def token_type(vocabulary: int) -> np.dtype:
@@ -35,14 +32,14 @@ class ShardWriter:
         shard_tokens: most tokens of a shard.
     """
 
-    def __init__(self, folder: Path, split: str, vocabulary: int, separator: int, *, shard_tokens: int = TOKENS_PER_SHARD) -> None:
+    def __init__(self, folder: Path, split: str, vocabulary: int, separator: int, *, shard_tokens: int) -> None:
         assert shard_tokens > 0
         self._folder, self._split, self._limit = folder, split, shard_tokens
         self._type, self._vocabulary = token_type(vocabulary), vocabulary
         self._separator = np.array([separator], dtype=self._type)
         self._entry: dict[str, Any] = {"tokens": 0, "bytes": 0, "documents": 0, "shards": []}
         self._file: IO[bytes] | None = None
-        self._filled, self._begins, self._digest = 0, [], hashlib.blake2b(digest_size=16)
+        self._filled, self._digest = 0, hashlib.blake2b(digest_size=16)
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -61,7 +58,6 @@ class ShardWriter:
         with disk_errors(self._folder):
             if self._file is None or self._filled == self._limit:
                 self._next()
-            self._begins.append(self._filled)
             for part in (self._separator, tokens.astype(self._type, copy=False)):
                 self._write(part)
         self._entry["documents"] += 1
@@ -102,9 +98,8 @@ class ShardWriter:
             return
         self._file.close()
         shard = self._entry["shards"][-1]
-        (self._folder / shard["file"]).with_suffix(".idx").write_bytes(np.array(self._begins, dtype="<i8").tobytes())
         shard.update(tokens=self._filled, digest=self._digest.hexdigest())
-        self._filled, self._begins, self._digest = 0, [], hashlib.blake2b(digest_size=16)
+        self._filled, self._digest = 0, hashlib.blake2b(digest_size=16)
 
     def close(self) -> dict[str, Any]:
         """Finish the last shard; the split's entry in `corpus.json`: `tokens`, `bytes`, `documents` and `shards`.

@@ -6,6 +6,7 @@ configuration and inputs they come from. At the end the corpus in it is renamed 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -39,6 +40,11 @@ def describe(files: Sequence[InputFile], config: CorpusConfig) -> dict[str, Any]
         "config": config.to_json(),
         "inputs": [[str(Path(file.path).resolve()), file.name, file.size, file.modified] for file in files],
     }
+
+
+def digest_of_inputs(state: dict[str, Any]) -> str:
+    """A digest of the inputs that `describe` described."""
+    return hashlib.blake2b(json.dumps(state["inputs"]).encode(), digest_size=16).hexdigest()
 
 
 @contextmanager

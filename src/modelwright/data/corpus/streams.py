@@ -18,6 +18,8 @@ from modelwright.data.files import ANY_INFLATION, MAX_INFLATION
 
 Packing = Literal["gzip", "zstd"]
 MARKS: dict[bytes, Packing] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+BYTES_UNPACKED_AT_ONCE = 2048
+"""Of a zstd file: a block of 128 KiB can be packed into four bytes."""
 
 FAULTS_OF_FILES = {None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EIO, errno.EISDIR, errno.EINVAL, errno.ESTALE, errno.ELOOP}
 """Errors that are the fault of the file being read; pyarrow gives none for a damaged one. A full disk or too little memory is no reason to set
@@ -64,6 +66,41 @@ class _Told(io.FileIO):
         number = super().readinto(buffer)
         self._told(number or 0)
         return number
+
+
+class _Zstandard(io.RawIOBase):
+    """The content of all frames of a zstd file, one after the other."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._library, self._packed = _zstandard(), packed
+        self._frame: Any = None
+        self._rest = self._content = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._content and self._unpack():
+            pass
+        content, self._content = self._content[: len(buffer)], self._content[len(buffer) :]
+        buffer[: len(content)] = content
+        return len(content)
+
+    def _unpack(self) -> bool:
+        """Unpack a little more; False at the end.
+
+        Raises:
+            EOFError: the file ends within a frame.
+        """
+        packed = self._rest or self._packed.read(BYTES_UNPACKED_AT_ONCE)
+        if not packed and self._frame is not None:
+            raise EOFError
+        if packed:
+            self._frame = self._frame or self._library.ZstdDecompressor().decompressobj()
+            self._content, self._rest = self._frame.decompress(packed), b""
+            if self._frame.eof:
+                self._rest, self._frame = self._frame.unused_data, None
+        return bool(packed)
 
 
 class _Unpacked(io.RawIOBase):
@@ -119,10 +156,11 @@ def open_stream(
     Raises:
         InputError: zstandard is needed and not installed.
     """
-    library = _zstandard() if packing == "zstd" else None
+    if packing == "zstd":
+        _zstandard()
     stream: Any = io.BufferedReader(_Told(path, told), 1 << 17)
     if packing is not None:
-        unpacking = library.ZstdDecompressor().stream_reader(stream, read_across_frames=True) if library else gzip.GzipFile(fileobj=stream)
+        unpacking = _Zstandard(stream) if packing == "zstd" else gzip.GzipFile(fileobj=stream)
         stream = io.BufferedReader(_Unpacked(cast(BinaryIO, unpacking), stream, path.stat().st_size), 1 << 18)
     if encoding is not None:
         stream = io.BufferedReader(_Transcoded(stream, encoding), 1 << 18)

@@ -12,7 +12,7 @@ import numpy as np
 from modelwright.data.corpus import leaks
 from modelwright.data.corpus.config import CorpusConfig
 from modelwright.data.corpus.inputs import SPLIT_NAMES, InputFile, SetAside
-from modelwright.data.corpus.parts import aside_of, beside, load
+from modelwright.data.corpus.parts import MOST_ASIDE, aside_of, beside, load
 from modelwright.data.corpus.selection import KEPT, Documents, reasons
 
 SAMPLES = 20
@@ -100,7 +100,7 @@ def summarize(
 ) -> Summary:
     """Count what was read, set aside and dropped."""
     counts: dict[str, int] = {}
-    listed = list(aside)
+    listed = list(aside[:MOST_ASIDE])
     for what in aside:
         counts[what.reason] = counts.get(what.reason, 0) + 1
     for numbers, some in aside_of(folders):

@@ -54,6 +54,12 @@ def _index(path: Path) -> Index:
     return Index.read(path)
 
 
+def forget() -> None:
+    """Forget the tokenizer and the index that were read last: others may come to lie at the same paths."""
+    _tokenizer.cache_clear()
+    _index.cache_clear()
+
+
 def batches(part: Path, segments: np.ndarray, most: int = BATCH_BYTES) -> Iterator[tuple[list[int], list[bytes]]]:
     """Numbers and texts of the segments of a part, a batch at a time."""
     numbers: list[int] = []
@@ -70,6 +76,12 @@ def batches(part: Path, segments: np.ndarray, most: int = BATCH_BYTES) -> Iterat
                 numbers, texts, size = [], [], 0
     if texts:
         yield numbers, texts
+
+
+def by_part(homes: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """(part, begin, end) of the segments of each part, given the parts `homes` (S,) of segments that are in the order of their parts."""
+    present, first = np.unique(homes, return_index=True)
+    yield from zip(present.tolist(), first.tolist(), [*first[1:].tolist(), len(homes)], strict=False)
 
 
 def encode_part(task: EncodeTask, progress: Callable[[int], None]) -> None:

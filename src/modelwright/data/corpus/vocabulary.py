@@ -10,7 +10,7 @@ import numpy as np
 
 from modelwright.data.corpus.config import CorpusConfig
 from modelwright.data.corpus.reading import cut_before
-from modelwright.data.corpus.tokenization import batches
+from modelwright.data.corpus.tokenization import batches, by_part
 from modelwright.data.tokenizer import Tokenizer, TokenizerConfig, tokenizers
 
 MOST_BYTES_OF_CHARACTERS = 5_000_000
@@ -78,8 +78,8 @@ def evenly(sizes: np.ndarray, most: int) -> np.ndarray:
 def _texts(segments: np.ndarray, parts: Sequence[Path], most: int | None = None) -> Iterator[str]:
     """The texts of segments, long ones cut, up to `most` bytes."""
     left = most
-    for part in np.unique(segments["part"]):
-        for _, texts in batches(parts[part], segments[segments["part"] == part]):
+    for part, begin, end in by_part(segments["part"]):
+        for _, texts in batches(parts[part], segments[begin:end]):
             for text in texts:
                 while text and (left is None or left > 0):
                     cut = cut_before(text, PIECE_BYTES) if len(text) > PIECE_BYTES else len(text)

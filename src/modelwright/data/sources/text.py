@@ -55,7 +55,14 @@ class Text(TextSource):
         Raises:
             InputError: nothing can be read.
         """
+        # Who names one file of plain text means all of it, be it as repetitive as it may.
+        alone = Path(argument).is_file() and not {".jsonl", ".json", ".parquet"} & set(Path(argument).suffixes)
         settings = CorpusConfig(
-            tokenizer=config.tokenizer, validation=config.validation, test=config.test, encoding=config.encoding, seed=seed
+            tokenizer=config.tokenizer,
+            validation=config.validation,
+            test=config.test,
+            encoding=config.encoding,
+            filters="none" if alone else "default",
+            seed=seed,
         )
         return Corpora((prepared(self.files(argument), settings),))

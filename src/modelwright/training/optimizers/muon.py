@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field
@@ -16,7 +17,8 @@ from modelwright.training.optimizer import NamedParameters, Optimizer, Optimizer
 from modelwright.training.orthogonalization import Coefficients, orthogonalize
 
 _NOT_HIDDEN = re.compile(r"(^|\.)(stem|head|router)\.|embed|position|token|table|convolution")
-_FUSED = re.compile(r"(^|\.)(attention\.project\.weight|weight_[ih]h_l\d+(_reverse)?)$")
+_PROJECTION = re.compile(r"(?:^|\.)attention\.project\.weight$")
+_GATES = re.compile(r"(?:^|\.)weight_[ih]h_l\d+(?:_reverse)?$")
 
 
 @optimizers.register("muon")
@@ -39,27 +41,35 @@ class MuonConfig(OptimizerConfig):
     """Of the iterations that orthogonalize: `jordan`, or `polar_express`, which come nearer to orthogonal at the same cost."""
     iterations: int = Field(default=5, ge=1, le=5)
     """How many there are; a step's time goes with them. Fewer leave the small singular values smaller."""
+    format: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Number format of the iterations; auto measures which one is faster here."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """AdamW's share of the running mean of gradients."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
     """AdamW's share of the running mean square."""
+
+    def resolved(self, device: torch.device) -> Self:
+        """The same settings with the format that is fastest on a device: bfloat16 but on a CPU without instructions for it."""
+        return self if self.format != "auto" else self.replace(format=fastest_format(device))
 
     def build(self, named_parameters: NamedParameters) -> Optimizer:
         """An optimizer of those parameters; plain AdamW if none of them is a hidden matrix."""
         learning = [(name, parameter) for name, parameter in named_parameters if parameter.requires_grad]
         hidden = [(name, parameter) for name, parameter in learning if is_hidden_matrix(name, parameter)]
         others = [(name, parameter) for name, parameter in learning if not is_hidden_matrix(name, parameter)]
+        shapes = {name: tuple(parameter.shape) for name, parameter in learning}
         parts: list[torch.optim.Optimizer] = []
         if hidden:
             parts.append(
                 Muon(
                     [parameter for _, parameter in hidden],
-                    [fused_parts(name, parameter) for name, parameter in hidden],
+                    [fused_rows(name, shapes) for name, _ in hidden],
                     learning_rate=self.learning_rate,
                     weight_decay=self.weight_decay,
                     momentum=self.momentum,
                     coefficients=self.coefficients,
                     iterations=self.iterations,
+                    format=fastest_format(hidden[0][1].device) if self.format == "auto" else self.format,
                 )
             )
         if others:
@@ -78,44 +88,58 @@ def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
     return matrices and not _NOT_HIDDEN.search(name)
 
 
-def fused_parts(name: str, parameter: nn.Parameter) -> int:
-    """How many square matrices lie below each other in a parameter: queries, keys and values, or the gates of a recurrent layer; else 1."""
-    rows, columns = parameter.shape[-2:]
-    return rows // columns if _FUSED.search(name) and rows in (3 * columns, 4 * columns) else 1
+def fused_rows(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """The rows of each of the matrices that lie below each other in a parameter: queries, keys and values, or the gates of a recurrent layer.
+
+    Args:
+        name: of the parameter.
+        shapes: of all parameters by name. How a parameter is to be cut is seen in its neighbors: the output of attention takes as many
+            numbers as there are queries, and the recurrent weights of a layer take its state, of which there is one a gate.
+    """
+    rows = shapes[name][-2]
+    if _PROJECTION.search(name):
+        queries = shapes.get(name.replace(".project.", ".output."), (0, rows))[1]
+        keys = (rows - queries) // 2
+        return (queries, keys, keys) if keys > 0 and queries + 2 * keys == rows else (rows,)
+    if _GATES.search(name):
+        state = shapes.get(name.replace("weight_ih", "weight_hh"), (0, rows))[1]
+        return (state,) * (rows // state) if rows % state == 0 else (rows,)
+    return (rows,)
 
 
 class Muon(torch.optim.Optimizer):
     """The updates of `torch.optim.Muon`, for all matrices of equal shape at once, lying or standing.
 
-    The iterations are in bfloat16 where that is the faster format, else in float32.
-
     Args:
         parameters: matrices (P, Q) or stacks of them (N, P, Q).
-        parts: into how many matrices each is cut, from top to bottom, each of which is orthogonalized by itself.
+        rows: of each of the matrices into which a parameter is cut, from top to bottom, each of which is orthogonalized by itself; together
+            all of its P rows. Stacks are not cut.
         learning_rate: also `initial_lr` of the one group.
         weight_decay: share, times the learning rate, by which a step shrinks weights.
         momentum: of Nesterov's kind.
         coefficients: of the iterations.
         iterations: how many.
+        format: of the numbers in them.
     """
 
     def __init__(
         self,
         parameters: list[nn.Parameter],
-        parts: list[int],
+        rows: list[tuple[int, ...]],
         *,
         learning_rate: float,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
         coefficients: Coefficients = "jordan",
         iterations: int = 5,
+        format: Literal["bfloat16", "float32"] = "float32",
     ) -> None:
         group = {"params": parameters, "lr": learning_rate, "initial_lr": learning_rate}
         super().__init__([group], {"weight_decay": weight_decay, "momentum": momentum})
-        self._parts = dict(zip(parameters, parts, strict=True))
+        self._rows = dict(zip(parameters, rows, strict=True))
         self._coefficients: Coefficients = coefficients
         self._iterations = iterations
-        self._format = fastest_format(parameters[0].device)
+        self._format: torch.dtype = getattr(torch, format)
 
     @torch.no_grad()
     def step(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -141,8 +165,8 @@ class Muon(torch.optim.Optimizer):
         """Go by the orthogonalized directions."""
         alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
         for parameter, direction in zip(parameters, directions, strict=True):
-            target = self._lying(parameter, parameter)
-            alike[target.shape[1], target.shape[2]].append((target, self._lying(parameter, direction)))
+            for target, part in zip(self._lying(parameter, parameter), self._lying(parameter, direction), strict=True):
+                alike[target.shape[1], target.shape[2]].append((target, part))
         for (rows, columns), pairs in alike.items():
             stacked = torch.cat([direction.to(self._format) for _, direction in pairs])
             update = orthogonalize(stacked, self._coefficients, self._iterations)
@@ -150,18 +174,20 @@ class Muon(torch.optim.Optimizer):
             for (target, _), own in zip(pairs, update.split([len(target) for target, _ in pairs]), strict=True):
                 target.add_(own, alpha=factor)
 
-    def _lying(self, parameter: nn.Parameter, tensor: Tensor) -> Tensor:
-        """The matrices of a tensor like the parameter, (N, P, Q) with P <= Q; a view."""
-        matrices = tensor.view(-1, parameter.shape[-2] // self._parts[parameter], parameter.shape[-1])
-        return matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+    def _lying(self, parameter: nn.Parameter, tensor: Tensor) -> list[Tensor]:
+        """The matrices of a tensor like the parameter, those of equal shape together, (N, P, Q) with P <= Q; views."""
+        rows, columns = self._rows[parameter], parameter.shape[-1]
+        alike = len(set(rows)) == 1
+        parts = [tensor.view(-1, rows[0], columns)] if alike else [part[None] for part in tensor.split(rows)]
+        return [part if part.shape[1] <= part.shape[2] else part.mT for part in parts]
 
 
-def fastest_format(device: torch.device) -> torch.dtype:
+def fastest_format(device: torch.device) -> Literal["bfloat16", "float32"]:
     """The format in which products of matrices are fastest on a device: bfloat16 but on a CPU without instructions for it."""
     if device.type != "cpu":
-        return torch.bfloat16
+        return "bfloat16"
     threads = torch.get_num_threads()
-    return torch.bfloat16 if probe_cpu("bfloat16", threads) > probe_cpu("float32", threads) else torch.float32
+    return "bfloat16" if probe_cpu("bfloat16", threads) > probe_cpu("float32", threads) else "float32"
 
 
 class Composite:
