@@ -1,6 +1,7 @@
 """What the language models must show, against the script that people start from: `transformers` GPT-2 in a plain loop.
 
     python benchmarks/language.py shakespeare    # by character: time to the loss of the common small recipe, and the best loss in that time
+    python benchmarks/language.py quick          # the quick recipe alone
     python benchmarks/language.py speed          # training tokens a second at 10M and at 124M parameters
     python benchmarks/language.py hour           # the best loss on tinyshakespeare within 60 minutes
     python benchmarks/language.py wikitext       # WikiText-2 by word, an LSTM, within 60 minutes
@@ -78,6 +79,14 @@ def shakespeare() -> None:
     print(result.write([LOSS, SECONDS, WALL], reference="transformers, 2,000 steps", remarks=remarks))
 
 
+def quick() -> None:
+    """The quick recipe alone."""
+    result = Result("shakespeare-quick", "tinyshakespeare by character: how soon does the quick recipe reach 1.88?")
+    for seed in range(SEEDS):
+        modelwright(result, "modelwright, shakespeare-quick", "train", "shakespeare-quick", "--data", str(TEXT), "--seed", str(seed))
+    print(result.write([LOSS, SECONDS, WALL]))
+
+
 def speed() -> None:
     """Tokens per second of training steps of the same shape, every setting of the plain script and ours."""
     for size, shape in SHAPES.items():
@@ -146,7 +155,7 @@ def stdlib() -> None:
 
 def main() -> None:
     """Run the part that is asked for."""
-    parts = {"shakespeare": shakespeare, "speed": speed, "hour": hour, "wikitext": wikitext, "stdlib": stdlib}
+    parts = {"shakespeare": shakespeare, "quick": quick, "speed": speed, "hour": hour, "wikitext": wikitext, "stdlib": stdlib}
     for part in sys.argv[1:] or parts:
         parts[part]()
 
