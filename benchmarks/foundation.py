@@ -11,16 +11,12 @@ Needs MODELWRIGHT_DATA, the folder that holds mnist/ and adult/.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from result import Column, Result
+from result import Column, Result, run_modelwright
 
 DATA = Path(os.environ.get("MODELWRIGHT_DATA", "data"))
 TRAINING_EXAMPLES = 60_000
@@ -33,30 +29,16 @@ WALL = Column("seconds from command to end", "wall_seconds", 1)
 
 def modelwright(result: Result, contender: str, *arguments: str) -> dict[str, Any]:
     """Run a command of Modelwright in a folder that is thrown away, and keep its score, speed and forecasts."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "modelwright.cli", *arguments, "--json"]
-        began = time.perf_counter()
-        done = subprocess.run([*command, "--output", f"{folder}/run"], capture_output=True, text=True, check=False)
-        wall = time.perf_counter() - began
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed with {done.returncode}:\n{done.stderr[-2000:]}")
-    answer = json.loads(done.stdout)
+    answer, values, command = run_modelwright(*arguments)
     score = answer["evaluation"]["splits"]["test"]["accuracy"]["value"]
-    values: dict[str, Any] = {
+    values |= {
         "test_accuracy": score,
         "test_error_percent": 100 * (1 - score),
         "seconds_per_epoch": TRAINING_EXAMPLES / answer["samples_per_second"],
-        "training_seconds": answer["training_seconds"],
-        "wall_seconds": wall,
-        "family": answer["family"],
     }
     values |= {f"{name}_accuracy": row["accuracy"]["value"] for name, row in answer["evaluation"]["baselines"].items()}
-    for row in answer["ledger"]:
-        if row["quantity"] == "test accuracy" and row["forecast"] is not None:
-            values |= {f"forecast_{key}": row[key] for key in ("forecast", "low", "high")}
-            values["forecast_held"] = float(row["low"] <= score <= row["high"])
     print(contender, {key: value for key, value in values.items() if not key.endswith("_accuracy") or key == "test_accuracy"}, flush=True)
-    return result.add(contender, values, command=[part.replace(str(DATA), "$MODELWRIGHT_DATA") for part in command])
+    return result.add(contender, values, command=command)
 
 
 def against_peer(recipe: str, peer: str, batch_size: int, runs: int, *settings: str) -> None:

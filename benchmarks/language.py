@@ -12,16 +12,12 @@ Needs MODELWRIGHT_DATA, the folder that holds tinyshakespeare/ and wikitext-2/, 
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from result import Column, Result
+from result import Column, Result, run_modelwright
 
 DATA = Path(os.environ.get("MODELWRIGHT_DATA", "data"))
 TEXT = DATA / "tinyshakespeare" / "input.txt"
@@ -39,24 +35,12 @@ WALL = Column("seconds from command to end", "wall_seconds", 1)
 
 def modelwright(result: Result, contender: str, *arguments: str) -> dict[str, Any]:
     """Run a command of Modelwright in a folder that is thrown away; keep its losses, times and forecasts."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "modelwright.cli", *arguments, "--json"]
-        began = time.perf_counter()
-        done = subprocess.run([*command, "--output", f"{folder}/run"], capture_output=True, text=True, check=False)
-        wall = time.perf_counter() - began
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed with {done.returncode}:\n{done.stderr[-2000:]}")
-    answer = json.loads(done.stdout)
+    answer, values, command = run_modelwright(*arguments)
     splits = answer["evaluation"]["splits"]
-    values: dict[str, Any] = {"training_seconds": answer["training_seconds"], "wall_seconds": wall, "family": answer["family"]}
     values |= {f"{split}_{metric}": estimate["value"] for split, metrics in splits.items() for metric, estimate in metrics.items()}
     values |= {f"{name}_bits_per_byte": row["bits_per_byte"]["value"] for name, row in answer["evaluation"]["baselines"].items()}
-    for row in answer["ledger"]:
-        if row["quantity"] == "test bits_per_byte" and row["forecast"] is not None:
-            values |= {f"forecast_{key}": row[key] for key in ("forecast", "low", "high")}
-            values["forecast_held"] = float(row["low"] <= row["measured"] <= row["high"])
     print(contender, {key: value for key, value in values.items() if "bits" in key or "loss" in key or "seconds" in key}, flush=True)
-    return result.add(contender, values, command=[part.replace(str(DATA), "$MODELWRIGHT_DATA") for part in command])
+    return result.add(contender, values, command=command)
 
 
 def shakespeare() -> None:

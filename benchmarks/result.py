@@ -19,6 +19,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import date
@@ -128,6 +129,31 @@ class Result:
         """The value of every run of a contender that has one."""
         found = [run["values"][column.key] for run in self.runs if run["contender"] == contender and column.key in run["values"]]
         return [statistics.median(value) if isinstance(value, list) else float(value) for value in found]
+
+
+def run_modelwright(*arguments: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Run a command of Modelwright, with --json, in a folder that is thrown away.
+
+    Returns:
+        What it answered; its family, seconds, and the forecast of its test score with whether that held; and the command.
+
+    Raises:
+        RuntimeError: it failed, with the end of what it said.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "modelwright.cli", *arguments, "--json"]
+        began = time.perf_counter()
+        done = subprocess.run([*command, "--output", f"{folder}/run"], capture_output=True, text=True, check=False)
+        wall = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"{shlex.join(command)} failed with {done.returncode}:\n{done.stderr[-2000:]}")
+    answer = json.loads(done.stdout)
+    values: dict[str, Any] = {"training_seconds": answer["training_seconds"], "wall_seconds": wall, "family": answer["family"]}
+    for row in answer["ledger"]:
+        if row["quantity"] == f"test {answer['evaluation']['primary']}" and row["forecast"] is not None:
+            values |= {f"forecast_{key}": row[key] for key in ("forecast", "low", "high")}
+            values["forecast_held"] = float(row["low"] <= row["measured"] <= row["high"])
+    return answer, values, command
 
 
 def summary(values: list[float], decimals: int) -> str:

@@ -8,8 +8,8 @@ from torch import nn
 
 from modelwright.core.batch import Batch
 from modelwright.core.randomness import derive
+from modelwright.tasks.task import LossTask
 from modelwright.training.config import TrainingConfig
-from modelwright.training.objective import LossTask
 from modelwright.training.resolution import build_rule
 from modelwright.training.trainer import Trainer
 

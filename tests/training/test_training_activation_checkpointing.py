@@ -8,8 +8,8 @@ from torch import nn
 
 from modelwright.core.batch import Batch
 from modelwright.core.errors import InputError
+from modelwright.tasks.task import LossTask
 from modelwright.training.activation_checkpointing import checkpoint_activations
-from modelwright.training.objective import LossTask
 from modelwright.training.resolution import build_rule
 
 

@@ -10,9 +10,9 @@ from torch import nn
 from modelwright.core.batch import Batch
 from modelwright.core.errors import DivergedError
 from modelwright.tasks.next_token import NextToken
+from modelwright.tasks.task import LossTask
 from modelwright.training import rule as rule_module
 from modelwright.training.average import WeightAverage
-from modelwright.training.objective import LossTask
 from modelwright.training.optimizers.sgd import SGDConfig
 from modelwright.training.rule import SupervisedRule, slices
 

@@ -11,6 +11,7 @@ from modelwright.models.family import families
 from modelwright.models.network import build_network, choose_stem
 from modelwright.nn.head import HeadConfig
 from modelwright.serving.bundle import BundleConfig, save_bundle
+from modelwright.serving.generation import Generator
 
 CONTEXT = 24
 
@@ -87,6 +88,24 @@ def test_every_option_reaches_the_model(command, language_run):
             command("generate", language_run, "--prompt", "a", "--beams", 3, "--length-penalty", 0.5, "--max-tokens", 9, "--json")[1]
         )["generations"][0]
     )
+
+
+def test_sampling_options_reach_the_generator(command, language_run, monkeypatch):
+    seen = []
+    generate = Generator.generate
+    monkeypatch.setattr(
+        Generator, "generate", lambda self, prompts, config, **more: seen.append(config) or generate(self, prompts, config, **more)
+    )
+    options = {"top_k": 5, "top_p": 0.9, "min_p": 0.01, "repetition_penalty": 1.2, "temperature": 0.7, "seed": 3, "max_tokens": 4}
+    flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+    assert command("generate", language_run, *flags, "--prompt", "a", "--prompt", "b", "--json")[0] == 0
+    assert {name: getattr(seen[0], name) for name in options} == options
+
+
+def test_a_prompt_that_is_too_long_is_refused_before_anything_is_shown(command, language_run):
+    code, out, error = command("generate", language_run, "--prompt", "be " * 500)
+    assert (code, out) == (2, "")
+    assert "reads" in error
 
 
 def test_prompts_from_a_file_and_from_standard_input(command, language_run, tmp_path, monkeypatch):

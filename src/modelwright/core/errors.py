@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ModelwrightError(Exception):
@@ -63,6 +65,18 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: object = 
         expected=f"one of {', '.join(names)}" if names else None,
         remedy=f"Did you mean {near}?" if near else None,
     )
+
+
+def import_extra(module: str, package: str, extra: str) -> Any:
+    """Import a `module` of an optional `package`.
+
+    Raises:
+        InputError: it is not installed; says which `extra` brings it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise missing_extra(package, extra) from None
 
 
 def missing_extra(package: str, extra: str) -> InputError:

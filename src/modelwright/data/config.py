@@ -15,6 +15,18 @@ from modelwright.data.tokenizer import tokenizers
 MISSING_VALUES = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None")
 
 
+def check_shares(validation: float, test: float) -> None:
+    """See that the shares of the splits that are made leave something to train on.
+
+    Raises:
+        InputError: they don't.
+    """
+    if validation + test >= 1:
+        raise InputError(
+            f"validation {validation:g} and test {test:g} leave nothing to train on", expected="shares that together stay below 1"
+        )
+
+
 class DataConfig(Config):
     """Everything about the data of a run; only `path` must be given, the rest is inferred."""
 
@@ -64,9 +76,5 @@ class DataConfig(Config):
 
     @model_validator(mode="after")
     def _leave_something_to_train(self) -> Self:
-        if self.validation + self.test >= 1:
-            raise InputError(
-                f"validation {self.validation:g} and test {self.test:g} leave nothing to train on",
-                expected="shares that together stay below 1",
-            )
+        check_shares(self.validation, self.test)
         return self

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from modelwright.core.config import Config
-from modelwright.core.errors import InputError, missing_extra
+from modelwright.core.errors import InputError, import_extra
 from modelwright.core.registry import Registry
 
 SEPARATOR = "<|endoftext|>"
@@ -267,11 +267,7 @@ def import_tokenizers() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    try:
-        import tokenizers as library
-    except ImportError:
-        raise missing_extra("tokenizers", "text") from None
-    return library
+    return import_extra("tokenizers", "tokenizers", "text")
 
 
 def byte_alphabet() -> list[str]:
@@ -279,6 +275,21 @@ def byte_alphabet() -> list[str]:
     kept = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     moved = iter(range(256, 512))
     return [chr(value) if value in kept else chr(next(moved)) for value in range(256)]
+
+
+def is_cut(description: dict[str, Any], pattern: str, **how: Any) -> bool:
+    """Whether a `tokenizer.json` is a dictionary of the pieces into which one regular expression cuts a text, and nothing else.
+
+    Args:
+        description: the file, as JSON values.
+        pattern: the expression.
+        how: what else its cutting step says.
+    """
+    cut = description["pre_tokenizer"]
+    plain = [token for token in description["added_tokens"] if not token["special"]]
+    wanted = {"type": "Split", "pattern": {"Regex": pattern}, **how}
+    dictionary = description["model"]["type"] == "WordLevel" and not plain and description["normalizer"] is None
+    return dictionary and bool(cut) and all(cut.get(key) == value for key, value in wanted.items())
 
 
 def finished(backend: Any) -> Tokenizer:

@@ -122,6 +122,11 @@ def _keep(seen: dict[str, Tensor], name: str, module: nn.Module, args: Any, outp
     seen[name] = output[0] if isinstance(output, tuple) else output
 
 
+def can_read(family: FamilyConfig | type[FamilyConfig], schema: Schema) -> bool:
+    """Whether one of the family's stems reads data like `schema`."""
+    return any(stems[stem].reads == schema.kind for stem in family.stems)
+
+
 def choose_stem(schema: Schema, family: FamilyConfig) -> StemConfig:
     """The first of the family's stems that reads data like `schema`, with its default settings.
 
@@ -131,7 +136,7 @@ def choose_stem(schema: Schema, family: FamilyConfig) -> StemConfig:
     for name in family.stems:
         if stems[name].reads == schema.kind:
             return stems[name].model_validate({})
-    fitting = [name for name, other in families.items() if any(stems[stem].reads == schema.kind for stem in other.stems)]
+    fitting = [name for name, other in families.items() if can_read(other, schema)]
     raise InputError(
         f"the family {family.family} doesn't fit a {schema.kind}: it consumes a {' or a '.join(family.consumes)}, and none of its stems makes "
         f"one of a {schema.kind}",

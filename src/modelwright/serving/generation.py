@@ -107,7 +107,7 @@ class Generator:
         Raises:
             InputError: a prompt is longer than the context of a network that has one, or can't be encoded.
         """
-        tokens = [self._encode(prompt) for prompt in prompts]
+        tokens = [self.encode(prompt) for prompt in prompts]
         if not prompts:
             return []
         with self._inference(len(prompts) * config.beams) as prepared:
@@ -130,7 +130,7 @@ class Generator:
         if config.beams > 1:
             yield self.generate([prompt], config)[0].text
             return
-        tokens = self._encode(prompt)
+        tokens = self.encode(prompt)
         yield from self._pieces(tokens, self._writing(tokens, config), config)
 
     def follow(self, prompt: str, config: GenerationConfig, show: Callable[[str], object]) -> Generation:
@@ -143,7 +143,7 @@ class Generator:
             generation = self.generate([prompt], config)[0]
             show(generation.text)
             return generation
-        tokens = self._encode(prompt)
+        tokens = self.encode(prompt)
         writing = self._writing(tokens, config)
         for piece in self._pieces(tokens, writing, config):
             show(piece)
@@ -158,8 +158,12 @@ class Generator:
     def _writing(self, prompt: list[int], config: GenerationConfig) -> Writing:
         return Writing(self.tokenizer, prompt, config.stop, config.max_tokens)
 
-    def _encode(self, prompt: str) -> list[int]:
-        """The tokens of a prompt, the separator for an empty one."""
+    def encode(self, prompt: str) -> list[int]:
+        """The tokens of a prompt, the separator for an empty one.
+
+        Raises:
+            InputError: it is longer than the context of a network that has one, or can't be encoded.
+        """
         tokens = self.tokenizer.encode(prompt).tolist() or [self.tokenizer.separator]
         if self._limit is not None and len(tokens) > self._limit:
             raise InputError(

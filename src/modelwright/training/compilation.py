@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from modelwright.core.batch import Batch
-from modelwright.training.objective import LossTask, Objective
+from modelwright.tasks.task import LossTask
+from modelwright.training.objective import Objective
 from modelwright.training.rule import Precision
 from modelwright.training.timing import fastest_seconds, practice_step
 

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from modelwright.tasks.task import LossTask
 
-__all__ = ["LossTask", "Objective", "objective_of", "penalized_modules"]
-
 Objective = Callable[[dict[str, Tensor], Tensor], tuple[Tensor, Any]]
 """From inputs by name and a target to the sum of the losses, and how many they are."""
 

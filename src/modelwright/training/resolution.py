@@ -7,10 +7,10 @@ import copy
 from torch import nn
 
 from modelwright.core.batch import Batch
+from modelwright.tasks.task import LossTask
 from modelwright.training.activation_checkpointing import checkpoint_activations
 from modelwright.training.compilation import choose_compilation, compile_objective
 from modelwright.training.config import TrainingConfig
-from modelwright.training.objective import LossTask
 from modelwright.training.precision import arrange, choose_precision
 from modelwright.training.rule import SupervisedRule, slices
 

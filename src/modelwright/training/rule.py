@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from modelwright.core.batch import Batch
 from modelwright.core.errors import DivergedError
 from modelwright.core.randomness import derive
+from modelwright.tasks.task import LossTask
 from modelwright.training.average import WeightAverage
-from modelwright.training.objective import LossTask, Objective, objective_of, penalized_modules
+from modelwright.training.objective import Objective, objective_of, penalized_modules
 from modelwright.training.optimizer import Optimizer
 from modelwright.training.schedule import Schedule
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from modelwright.core.batch import Batch
-from modelwright.training.objective import LossTask, Objective, objective_of
+from modelwright.tasks.task import LossTask
+from modelwright.training.objective import Objective, objective_of
 from modelwright.training.rule import Precision
 
 Step = Callable[[], None]

@@ -19,7 +19,7 @@ from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.planning.halving import plan_rounds, rank
 from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.job import Job, Probe, probe
-from modelwright.workflows.judge import FEWEST_JUDGED, OVERLAP
+from modelwright.workflows.judge import FEWEST_JUDGED, OVERLAP, Thoroughness
 from modelwright.workflows.reporter import Reporter
 
 SIZE_SHARE = 0.2
@@ -56,7 +56,7 @@ def _affordable(candidates: dict[str, Probe], seconds: float) -> Split:
     """The validation split; of a text, as much of it as the slowest candidate can be judged on in a small part of a trial's `seconds`."""
     dataset = next(iter(candidates.values())).job.dataset
     split = dataset.splits["validation"]
-    if dataset.schema.kind != "text":
+    if not Thoroughness.of(dataset.schema).within_budget:
         return split
     slowest = min(timed.samples_per_second for timed in candidates.values())
     return split.sample(max(FEWEST_JUDGED, round(JUDGED_SHARE * seconds * slowest / (OVERLAP * FORWARD_SHARE))))

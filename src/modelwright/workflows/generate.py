@@ -102,6 +102,7 @@ def generate(
 
 def _shown_while_made(generator: Generator, prompt: str, config: GenerationConfig, reporter: Reporter) -> Generation:
     """Show the prompt and what follows, piece by piece; a line is ended even if the user ends the text."""
+    generator.encode(prompt)
     try:
         reporter.print_text(prompt)
         return generator.follow(prompt, config, reporter.print_text)

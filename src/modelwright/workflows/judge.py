@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from modelwright.core.errors import DivergedError
+from modelwright.core.schema import Schema
 from modelwright.data.dataset import Dataset
 from modelwright.data.split import Split
 from modelwright.evaluation.baseline import suitable_baselines
@@ -17,17 +18,51 @@ from modelwright.evaluation.comparison import compare
 from modelwright.evaluation.evaluate import Measured, PredictFunction, as_function, evaluate, measure
 from modelwright.evaluation.summary import Evaluation
 from modelwright.models.linear import LinearConfig
+from modelwright.models.network import can_read
 from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.job import Job, Probe, probe
 
 REPLICATES = 200
 OTHER_SECONDS = 1.5
 """For writing the bundle and leaving the process, as seen on machines of 2026."""
-MOST_JUDGED, FEWEST_JUDGED = 10_000, 128
-"""Examples of the training split that the gap is measured on, at most; and windows of a text that suffice for a look beside."""
+FEWEST_JUDGED = 128
+"""Windows of a text that suffice for a look beside, and that are judged at least."""
 JUDGING_SHARE, OVERLAP = 0.1, 2
 """Share of a budget of seconds that judging a text may take; and how often each of its tokens is read, as windows overlap by half."""
 
+
+@dataclass(frozen=True, slots=True)
+class Thoroughness:
+    """How much is judged of one kind of data.
+
+    Attributes:
+        training: examples of the training split that the gap is measured on, at most.
+        beside: examples that baselines are judged on and compared with the model on; None: the whole split.
+        timed: examples from which the time of judging is foretold.
+        within_budget: whether held-out splits are cut to a small share of a budget of seconds.
+        as_trained: whether the number format is that of training, rather than float32.
+        passes: over each split, comparisons included; those on a part of a split are counted apart.
+    """
+
+    training: int
+    beside: int | None
+    timed: int
+    within_budget: bool
+    as_trained: bool
+    passes: Mapping[str, int]
+
+    @classmethod
+    def of(cls, schema: Schema) -> Thoroughness:
+        """What suits the kind of data."""
+        return SPARING if schema.kind == "text" else THOROUGH
+
+
+THOROUGH = Thoroughness(10_000, None, 256, within_budget=False, as_trained=False, passes={"train": 1, "validation": 3, "test": 2})
+"""Measured; the best weights compared with the last; the best baseline with the model."""
+SPARING = Thoroughness(
+    FEWEST_JUDGED, FEWEST_JUDGED, 16, within_budget=True, as_trained=True, passes={"train": 1, "validation": 1, "test": 1}
+)
+"""A window of text is dear. bfloat16 changes its loss in the fifth digit and takes a third of the time."""
 
 Baselines = dict[str, PredictFunction]
 """Fitted baselines, by name."""
@@ -41,7 +76,7 @@ def fit_baselines(job: Job, seconds: float) -> Baselines:
     """
     splits = job.dataset.splits
     chosen = suitable_baselines(job.dataset.schema) if job.recipe.baselines else []
-    linear = bool(job.recipe.baselines) and job.family != "linear" and job.dataset.schema.kind != "text"
+    linear = bool(job.recipe.baselines) and job.family != "linear" and can_read(LinearConfig, job.dataset.schema)
     share = seconds / max(1, len(chosen) + linear)
     predictors: Baselines = {
         baseline.name: baseline.fit(
@@ -79,7 +114,7 @@ def affordable(dataset: Dataset, timed: Sequence[Probe]) -> Dataset:
         timed: the networks that may be judged; the slowest one counts.
     """
     budget = timed[0].job.training.budget.seconds
-    if budget is None or dataset.schema.kind != "text":
+    if budget is None or not Thoroughness.of(dataset.schema).within_budget:
         return dataset
     each = FORWARD_SHARE * OVERLAP / min(probe.samples_per_second for probe in timed)
     held_out = {name: split for name, split in dataset.splits.items() if name != "train"}
@@ -91,14 +126,15 @@ def affordable(dataset: Dataset, timed: Sequence[Probe]) -> Dataset:
 
 
 def judged_splits(job: Job) -> dict[str, Split]:
-    """The splits that a model is judged on: a part of the training split, smaller for a text, and all that the data set has of the others."""
-    most = FEWEST_JUDGED if job.dataset.schema.kind == "text" else MOST_JUDGED
+    """The splits that a model is judged on: a part of the training split, and all that the data set has of the others."""
+    most = Thoroughness.of(job.dataset.schema).training
     return {name: split.sample(most) if name == "train" else split for name, split in job.dataset.splits.items()}
 
 
 def _beside(job: Job, split: Split) -> Split:
-    """What baselines are judged on; of a text a part, as they are slow there."""
-    return split.sample(FEWEST_JUDGED) if job.dataset.schema.kind == "text" else split
+    """What baselines are judged on."""
+    size = Thoroughness.of(job.dataset.schema).beside
+    return split if size is None else split.sample(size)
 
 
 def judge(job: Job, network: nn.Module, baselines: Baselines) -> Evaluation:
@@ -117,21 +153,18 @@ def judge(job: Job, network: nn.Module, baselines: Baselines) -> Evaluation:
 
 
 def _evaluate(job: Job, network: nn.Module, split: Split) -> Measured:
-    """Judge in float32; a text in the number format of training, which changes its loss in the fifth digit and takes a third of the time."""
-    precision = "bfloat16" if job.dataset.schema.kind == "text" and job.training.precision == "bfloat16" else "float32"
+    as_trained = Thoroughness.of(job.dataset.schema).as_trained
+    precision = "bfloat16" if as_trained and job.training.precision == "bfloat16" else "float32"
     return evaluate(network, job.task, split, replicates=REPLICATES, seed=job.recipe.seed, precision=precision)
 
 
 def judging_seconds(job: Job, network: nn.Module, baselines: Baselines | None = None) -> float:
     """About how long `judge` and writing the bundle will take: a small part of it is done, on the validation split, and timed."""
-    text = job.dataset.schema.kind == "text"
-    splits = judged_splits(job)
-    part = job.dataset.splits.get("validation", job.dataset.train).sample(16 if text else 256)
+    care, splits = Thoroughness.of(job.dataset.schema), judged_splits(job)
+    part = job.dataset.splits.get("validation", job.dataset.train).sample(care.timed)
     each = _seconds(lambda: _evaluate(job, network, part)) / len(part)
-    # Measured; but for texts, the best weights are compared with the last, and the best baseline with the model, on whole splits.
-    passes = {"train": 1, "validation": 1, "test": 1} if text else {"train": 1, "validation": 3, "test": 2}
-    total = each * sum(passes[name] * len(split) for name, split in splits.items())
-    if text:
+    total = each * sum(care.passes[name] * len(split) for name, split in splits.items())
+    if care.beside is not None:
         compared = len(_beside(job, list(splits.values())[-1]))
         total += 2 * each * compared
         for predict in (baselines or {}).values():

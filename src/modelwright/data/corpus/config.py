@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from modelwright.core.config import Config
 from modelwright.core.errors import InputError
 from modelwright.core.registry import component
+from modelwright.data.config import check_shares
 from modelwright.data.tokenizer import tokenizers
 
 BLANK_LINE = "blank-line"
@@ -83,11 +84,7 @@ class CorpusConfig(Config):
 
     @model_validator(mode="after")
     def _leave_something_to_train(self) -> Self:
-        if self.validation + self.test >= 1:
-            raise InputError(
-                f"validation {self.validation:g} and test {self.test:g} leave nothing to train on",
-                expected="shares that together stay below 1",
-            )
+        check_shares(self.validation, self.test)
         return self
 
     def to_json(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from modelwright.core.errors import missing_extra
+from modelwright.core.errors import import_extra
 from modelwright.data.corpus.shingles import FACTOR, mix, sequences_of, words_of
 
 VALUES = 128
@@ -48,11 +48,7 @@ def rensa() -> Any:
     Raises:
         InputError: it is not installed.
     """
-    try:
-        import rensa as library
-    except ImportError:
-        raise missing_extra("rensa", "text") from None
-    return library
+    return import_extra("rensa", "rensa", "text")
 
 
 def signatures_of(texts: Sequence[bytes], words: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from modelwright.core.errors import InputError, missing_extra
+from modelwright.core.errors import InputError, import_extra
 from modelwright.data.files import ANY_INFLATION, MAX_INFLATION
 
 Packing = Literal["gzip", "zstd"]
@@ -186,16 +186,8 @@ def parquet_file(stream: BinaryIO) -> Any:
     Raises:
         InputError: pyarrow is not installed.
     """
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise missing_extra("pyarrow", "parquet") from None
-    return parquet.ParquetFile(stream, pre_buffer=False)
+    return import_extra("pyarrow.parquet", "pyarrow", "parquet").ParquetFile(stream, pre_buffer=False)
 
 
 def _zstandard() -> Any:
-    try:
-        import zstandard
-    except ImportError:
-        raise missing_extra("zstandard", "text") from None
-    return zstandard
+    return import_extra("zstandard", "zstandard", "text")

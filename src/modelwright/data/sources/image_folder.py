@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from modelwright.core.errors import InputError, missing_extra
+from modelwright.core.errors import InputError, import_extra
 from modelwright.data.config import DataConfig
 from modelwright.data.examples import Examples, Origins, Reject
 from modelwright.data.source import SPLIT_WORDS, sources
@@ -143,11 +143,7 @@ def choose_size(sizes: list[tuple[int, int]], wanted: tuple[int, int] | None) ->
 
 
 def _pillow() -> tuple[Any, Any]:
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise missing_extra("pillow", "vision") from None
-    return Image, ImageOps
+    return import_extra("PIL.Image", "pillow", "vision"), import_extra("PIL.ImageOps", "pillow", "vision")
 
 
 @dataclass(frozen=True, slots=True)

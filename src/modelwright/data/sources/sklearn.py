@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from modelwright.core.errors import missing_extra
+from modelwright.core.errors import import_extra
 from modelwright.data.config import DataConfig
 from modelwright.data.examples import Examples, Origins
 from modelwright.data.source import sources
@@ -32,10 +32,7 @@ class ScikitLearn:
         Raises:
             InputError: scikit-learn is not installed.
         """
-        try:
-            from sklearn import datasets
-        except ImportError:
-            raise missing_extra("scikit-learn", "tables") from None
+        datasets = import_extra("sklearn.datasets", "scikit-learn", "tables")
         data: Any = getattr(datasets, f"load_{argument}")()
         origins = Origins.within(argument, "row", np.arange(1, len(data.target) + 1))
         if argument == "digits":

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from modelwright.core.errors import InputError
-from modelwright.data.tokenizer import Codec, Tokenizer, TokenizerConfig, finished, import_tokenizers, tokenizers
+from modelwright.data.tokenizer import Codec, Tokenizer, TokenizerConfig, finished, import_tokenizers, is_cut, tokenizers
 
 ANY = r"[\s\S]"
 UNKNOWN = "<unk>"
@@ -45,12 +45,9 @@ class CharactersConfig(TokenizerConfig):
     @classmethod
     def codec(cls, description: dict[str, Any], backend: Any) -> Codec | None:
         """A table from code points to tokens."""
-        model, cut = description["model"], description["pre_tokenizer"]
-        plain = [token for token in description["added_tokens"] if not token["special"]]
-        if model["type"] != "WordLevel" or plain or description["normalizer"] is not None:
+        if not is_cut(description, ANY, behavior="Isolated"):
             return None
-        if not cut or (cut["type"], cut.get("pattern"), cut.get("behavior")) != ("Split", {"Regex": ANY}, "Isolated"):
-            return None
+        model = description["model"]
         return CharacterCodec(model["vocab"], model["vocab"].get(model["unk_token"], -1))
 
 

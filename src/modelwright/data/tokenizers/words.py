@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from modelwright.core.errors import InputError
-from modelwright.data.tokenizer import SEPARATOR, Codec, Tokenizer, TokenizerConfig, finished, import_tokenizers, tokenizers
+from modelwright.data.tokenizer import SEPARATOR, Codec, Tokenizer, TokenizerConfig, finished, import_tokenizers, is_cut, tokenizers
 
 UNKNOWN = "<unk>"
 LINE_BREAK = "\n"
@@ -53,12 +53,9 @@ class WordsConfig(TokenizerConfig):
     @classmethod
     def codec(cls, description: dict[str, Any], backend: Any) -> Codec | None:
         """Python's own splitting and a dictionary."""
-        model, cut = description["model"], description["pre_tokenizer"]
-        plain = [token for token in description["added_tokens"] if not token["special"]]
-        if model["type"] != "WordLevel" or plain or description["normalizer"] is not None:
+        if not is_cut(description, WORD_OR_LINE_BREAK, invert=True):
             return None
-        if not cut or (cut["type"], cut.get("pattern"), cut.get("invert")) != ("Split", {"Regex": WORD_OR_LINE_BREAK}, True):
-            return None
+        model = description["model"]
         return WordCodec(model["vocab"], model["vocab"][model["unk_token"]])
 
 
