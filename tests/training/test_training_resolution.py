@@ -120,13 +120,13 @@ def test_payback():
 
 def test_resolving_leaves_no_auto_and_keeps_what_was_said(workshop):
     network, batch = workshop.network(), workshop.batches().batch(0)
-    resolved = resolve(workshop.config(precision="auto", memory_format="auto", compile="auto"), network, workshop.task, batch, 10)
+    resolved = resolve(workshop.config(precision="auto", memory_format="auto", compile="auto"), network, workshop.task, batch, seconds=10)
     assert resolved.precision in ("float32", "bfloat16")
     assert resolved.memory_format in ("contiguous", "channels_last")
     assert resolved.compile is False
     said = workshop.config(precision="bfloat16", memory_format="channels_last", compile=False)
-    assert resolve(said, network, workshop.task, batch, 1e9) == said
-    resolved = resolve(workshop.config(optimizer="muon"), network, workshop.task, batch, 10)
+    assert resolve(said, network, workshop.task, batch, seconds=1e9) == said
+    resolved = resolve(workshop.config(optimizer="muon"), network, workshop.task, batch, seconds=10)
     assert resolved.optimizer.format in ("float32", "bfloat16")
 
 
@@ -138,7 +138,7 @@ def test_what_is_timed_is_a_slice_on_a_network_that_recomputes(workshop, monkeyp
     )
     network, batch = workshop.network(), workshop.batches().batch(0)
     network.blocks = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
-    resolve(workshop.config(accumulation=4, activation_checkpointing=True), network, workshop.task, batch, 10)
+    resolve(workshop.config(precision="auto", accumulation=4, activation_checkpointing=True), network, workshop.task, batch, seconds=10)
     [(practice, part)] = timed
     assert part.size == batch.size // 4
     assert practice.blocks[0].recomputes

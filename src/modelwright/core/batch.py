@@ -34,6 +34,10 @@ class Batch:
         """Number of examples, B."""
         return len(next(iter(self.inputs.values())))
 
+    def first(self, number: int) -> Batch:
+        """Its first examples, as a view."""
+        return Batch({name: tensor[:number] for name, tensor in self.inputs.items()}, None if self.target is None else self.target[:number])
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`."""
         return Batch(

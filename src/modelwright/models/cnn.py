@@ -16,6 +16,7 @@ from modelwright.core.errors import InputError
 from modelwright.models.family import Backbone, FamilyConfig, families, scaled_depth, scaled_width
 from modelwright.nn.activation import Activation, activation
 from modelwright.nn.convolution import ConvolutionBlock, ResidualBlock
+from modelwright.nn.dropout import Dropout
 from modelwright.nn.initialization import with_role
 from modelwright.nn.normalization import GridNorm
 from modelwright.nn.pooling import Pool
@@ -201,10 +202,10 @@ def _residual_stage(channels_in: int, channels: int, stage: Stage, config: CNNCo
 
 
 def _hidden_layers(width_in: int, config: CNNConfig) -> list[nn.Module]:
-    layers: list[nn.Module] = [nn.Dropout(config.dropout)] if config.dropout else []
+    layers: list[nn.Module] = [Dropout(config.dropout)] if config.dropout else []
     for width in config.hidden:
         layers += [with_role(nn.Linear(width_in, width), config.activation), activation(config.activation)]
         if config.dropout:
-            layers.append(nn.Dropout(config.dropout))
+            layers.append(Dropout(config.dropout))
         width_in = width
     return layers

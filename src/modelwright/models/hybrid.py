@@ -15,6 +15,7 @@ from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
 from modelwright.models.family import Backbone, FamilyConfig, check_heads, families, scaled_depth, scaled_width
 from modelwright.nn.cache import Cache
+from modelwright.nn.dropout import Dropout
 from modelwright.nn.feedforward import FeedForward, Inner
 from modelwright.nn.mixer import AttentionMixer, ConvolutionMixer, Mixer, MixerBlock, Pass, RecurrentMixer
 from modelwright.nn.normalization import SequenceNorm, sequence_norm
@@ -100,7 +101,7 @@ class Hybrid(Backbone):
         self.scale = spec.width**0.5 if spec.embedded else 1.0
         self.project = None if spec.embedded and spec.width == width else nn.Linear(spec.width, width)
         self.rotary = RotaryPositions(spec.size[0], width // config.num_heads) if config.positions == "rotary" else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(_block(config, number) for number in range(config.depth))
         self.norm = sequence_norm(config.norm, width)
         self.causal, self.pool = config.causal, config.pool == "mean" or config.pool == "auto"

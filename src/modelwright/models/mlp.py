@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.models.family import Backbone, FamilyConfig, families, scaled_depth, scaled_width
 from modelwright.nn.activation import Activation, activation
+from modelwright.nn.dropout import Dropout
 from modelwright.nn.feedforward import FeedForward
 from modelwright.nn.initialization import with_role
 from modelwright.nn.normalization import VectorNorm, vector_norm
@@ -69,7 +70,7 @@ def _plain_layers(width_in: int, config: MLPConfig) -> list[nn.Module]:
             layers.append(vector_norm(config.norm, config.width))
         layers.append(activation(config.activation))
         if config.dropout:
-            layers.append(nn.Dropout(config.dropout))
+            layers.append(Dropout(config.dropout))
         width_in = config.width
     return layers
 

@@ -20,6 +20,7 @@ from modelwright.models.presets import preset
 from modelwright.nn.attention import Attention
 from modelwright.nn.block import Block
 from modelwright.nn.cache import Cache, ring, state_dtype
+from modelwright.nn.dropout import Dropout
 from modelwright.nn.experts import Experts
 from modelwright.nn.feedforward import FeedForward, Inner
 from modelwright.nn.initialization import TABLE, Fill
@@ -185,7 +186,7 @@ class Transformer(Backbone):
         self.positions = _added_positions(positions, length, width, size)
         self.rotary = RotaryPositions(length, width // config.num_heads, base=config.rotary_base) if positions == "rotary" else None
         self.slopes = alibi_slopes(config.num_heads) if positions == "alibi" else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.depth))
         self.norm = sequence_norm(config.norm, width, epsilon=config.norm_epsilon, bias=config.bias)
         self.gives = FeatureSpec("sequence", width, spec.size) if self.pool == "none" else FeatureSpec("vector", width)

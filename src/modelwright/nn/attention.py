@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modelwright.nn.cache import State, write_many, write_one
+from modelwright.nn.dropout import drop
 from modelwright.nn.initialization import with_role
 from modelwright.nn.normalization import RMSNorm
 from modelwright.nn.positions import rotate
@@ -115,7 +116,7 @@ def _plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
         score_BHTS = score_BHTS + mask.to(score_BHTS.dtype)
     weight_BHTS = score_BHTS.softmax(-1).to(value.dtype)
     if dropout:
-        weight_BHTS = F.dropout(weight_BHTS, dropout)
+        weight_BHTS = drop(weight_BHTS, dropout)
     return (weight_BHTS.unflatten(1, (heads, groups)).flatten(2, 3) @ value).unflatten(2, (groups, -1)).flatten(1, 2)
 
 

@@ -5,11 +5,11 @@ B batch, T time, D width.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modelwright.nn.attention import Attention
 from modelwright.nn.cache import State
+from modelwright.nn.dropout import drop
 from modelwright.nn.normalization import SequenceNorm, sequence_norm
 from modelwright.nn.sight import EVERYTHING, Sight
 
@@ -51,4 +51,4 @@ class Block(nn.Module):
         return x_BTD + self._drop(self.feedforward(self.feedforward_norm(x_BTD)))
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout) if self.training and self.dropout else x
+        return drop(x, self.dropout) if self.training and self.dropout else x

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modelwright.nn.dropout import drop
 from modelwright.nn.feedforward import Inner, bend, maps_in, role_in
 from modelwright.nn.initialization import Fill, with_role
 
@@ -94,6 +95,6 @@ class Experts(nn.Module):
         for expert, run_ND in enumerate(x_ND.split(runs)):
             hidden = bend(F.linear(run_ND, self.expand[expert]), self.inner)
             if self.training and self.dropout:
-                hidden = F.dropout(hidden, self.dropout)
+                hidden = drop(hidden, self.dropout)
             given.append(F.linear(hidden, self.output[expert]))
         return torch.cat(given)

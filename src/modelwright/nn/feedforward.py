@@ -10,6 +10,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modelwright.nn.dropout import drop
 from modelwright.nn.initialization import with_role
 
 Inner = Literal["relu", "gelu", "silu", "tanh", "gelu_tanh", "relu2", "swiglu"]
@@ -68,5 +69,5 @@ class FeedForward(nn.Module):
         """(..., D) -> (..., D)."""
         hidden = bend(self.expand(x), self.inner)
         if self.training and self.dropout:
-            hidden = F.dropout(hidden, self.dropout)
+            hidden = drop(hidden, self.dropout)
         return self.output(hidden)

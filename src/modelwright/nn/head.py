@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from modelwright.core.batch import Features, FeatureSpec
 from modelwright.core.config import Config
 from modelwright.core.errors import InputError
+from modelwright.nn.dropout import Dropout
 from modelwright.nn.initialization import with_role
 from modelwright.nn.pooling import Pool, Pooling
 from modelwright.nn.token_head import TokenHead
@@ -82,7 +83,7 @@ class Head(nn.Module):
     def __init__(self, pool: Pool, outputs: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.pool, self.outputs = pool, outputs
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = with_role(nn.Linear(pool.gives.width, outputs), "output")
 
     def forward(self, features: Features) -> Tensor:

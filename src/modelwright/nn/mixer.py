@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from modelwright.nn.attention import Attention
 from modelwright.nn.cache import State, ring, state_dtype
+from modelwright.nn.dropout import Dropout
 from modelwright.nn.initialization import with_role
 from modelwright.nn.normalization import SequenceNorm, sequence_norm
 from modelwright.nn.recurrent import Cell, RecurrentLayer
@@ -114,7 +115,7 @@ class MixerBlock(nn.Module):
         super().__init__()
         self.mixer_norm, self.mixer = sequence_norm(norm, width), mixer
         self.feedforward_norm, self.feedforward = sequence_norm(norm, width), feedforward
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BTD: Tensor, view: Pass, state: State | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D)."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from modelwright.core.batch import Features, FeatureSpec
 from modelwright.nn.cache import Cache, State, state_dtype
-from modelwright.nn.dropout import LockedDropout
+from modelwright.nn.dropout import Dropout, LockedDropout, drop
 from modelwright.nn.pooling import last_in_time, lengths, max_over_time, mean_over_time
 
 Cell = Literal["rnn", "gru", "lstm"]
@@ -81,7 +80,7 @@ class RecurrentLayer(nn.Module):
         if not (self.training and self.weight_dropout):
             return None
         weights = {name: weight for name, weight in self.rnn.named_parameters() if name.startswith("weight_hh")}
-        return {name: F.dropout(weight, self.weight_dropout) for name, weight in weights.items()}
+        return {name: drop(weight, self.weight_dropout) for name, weight in weights.items()}
 
     def _run(self, x: Any, state: State | None, dropped: dict[str, Tensor] | None) -> tuple[Any, Any]:
         """PyTorch's layer, with other recurrent weights if there are."""
@@ -159,9 +158,9 @@ class Recurrent(nn.Module):
             RecurrentLayer(cell, width_out if number else spec.width, width, bidirectional=bidirectional, weight_dropout=weight_dropout)
             for number in range(depth)
         )
-        drop = LockedDropout if locked else nn.Dropout
-        self.input_dropout, self.dropout = drop(input_dropout), drop(dropout)
-        self.output_dropout = drop(output_dropout) if pool == "none" else nn.Dropout(output_dropout)
+        kind = LockedDropout if locked else Dropout
+        self.input_dropout, self.dropout = kind(input_dropout), kind(dropout)
+        self.output_dropout = kind(output_dropout) if pool == "none" else Dropout(output_dropout)
         self.bidirectional, self.pool = bidirectional, pool
         self.gives = FeatureSpec("sequence", width_out, spec.size) if pool == "none" else FeatureSpec("vector", width_out)
 

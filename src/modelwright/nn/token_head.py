@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modelwright.core.batch import Features
+from modelwright.nn.dropout import Dropout
 from modelwright.nn.initialization import Fill
 
 
@@ -30,7 +31,7 @@ class TokenHead(nn.Module):
     ) -> None:
         super().__init__()
         self.outputs, self.softcap = outputs, softcap
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.projection = nn.Linear(width, tied_width, bias=False) if tied_width not in (None, width) else None
         self.weight = nn.Parameter(torch.zeros(outputs, width)) if tied_width is None else None
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None

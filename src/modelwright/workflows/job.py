@@ -252,8 +252,9 @@ def probe(job: Job) -> Probe:
     """Resolve a job's training settings and time its steps, on weights that are thrown away."""
     network = job.network()
     batch = job.loader.batch(0)
-    expected = job.training.budget.amount if job.training.budget.unit == "seconds" else 0.0
-    resolved = job.replace(**dict(resolve(job.training, network, job.task, batch, expected)))
+    resolved = job.replace(
+        **dict(resolve(job.training, network, job.task, batch, seconds=job.training.budget.seconds, steps=job.planned_steps))
+    )
     rule = build_rule(resolved.training, copy.deepcopy(network), job.task, job.recipe.seed)
     seconds: list[float] = []
     deadline = time.perf_counter() + PROBE_SECONDS

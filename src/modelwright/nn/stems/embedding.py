@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.errors import InputError
 from modelwright.core.schema import Feature, Schema
-from modelwright.nn.dropout import TokenDropout
+from modelwright.nn.dropout import Dropout, TokenDropout
 from modelwright.nn.initialization import Fill
 from modelwright.nn.stem import Stem, StemConfig, stems
 
@@ -68,7 +68,7 @@ class EmbeddingStem(Stem):
         super().__init__()
         self.table = nn.Parameter(torch.zeros(text.vocabulary, width))
         self.types = TokenDropout(text.vocabulary, dropout if dropout_of == "types" else 0.0)
-        self.values = nn.Dropout(dropout if dropout_of == "values" else 0.0)
+        self.values = Dropout(dropout if dropout_of == "values" else 0.0)
         self.size = size
         self.gives = FeatureSpec("sequence", width, text.shape, embedded=True)
 
