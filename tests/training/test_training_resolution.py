@@ -98,8 +98,22 @@ def test_short_runs_are_never_compiled(workshop, monkeypatch):
 @pytest.mark.parametrize(("speed", "chosen"), [(0.5, True), (1.1, False)])
 def test_long_runs_are_compiled_where_it_is_faster(workshop, monkeypatch, speed, chosen):
     monkeypatch.setattr(compilation, "practice_step", lambda *a, **k: lambda: None)
-    monkeypatch.setattr(compilation, "fastest_seconds", lambda steps: {"plain": 1.0, "compiled": speed})
+    monkeypatch.setattr(compilation, "fastest_seconds", lambda steps, **options: {"plain": 1.0, "compiled": speed})
     assert choose_compilation(workshop.network(), workshop.task, workshop.batches().batch(0), "float32", 7200) == chosen
+
+
+def test_compiling_is_judged_however_long_a_step_takes(workshop, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+
+    def practice(*_, wrap=None):
+        def step():
+            now[0] += 10 if wrap is None else 5
+
+        return step
+
+    monkeypatch.setattr(compilation, "practice_step", practice)
+    assert choose_compilation(workshop.network(), workshop.task, workshop.batches().batch(0), "float32", 7200)
 
 
 def test_a_failing_compiler_is_no_failure(workshop, monkeypatch):

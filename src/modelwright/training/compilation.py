@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import torch
@@ -38,8 +39,9 @@ def choose_compilation(network: nn.Module, task: LossTask, batch: Batch, precisi
     except Exception:
         return False
     cost = time.perf_counter() - began
-    seconds = fastest_seconds({"plain": plain, "compiled": compiled})
-    return pays_back(seconds["plain"], seconds["compiled"], cost, expected_seconds - cost)
+    # A run that is worth trying for is long enough for a few steps of each, however slow they are.
+    seconds = fastest_seconds({"plain": plain, "compiled": compiled}, rounds=3, patience=math.inf)
+    return "compiled" in seconds and pays_back(seconds["plain"], seconds["compiled"], cost, expected_seconds - cost)
 
 
 def worth_trying(expected_seconds: float, device: str) -> bool:
