@@ -102,7 +102,7 @@ def test_rotary_attention_tells_the_order_and_plain_attention_does_not():
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(
-    "settings", [{}, {"num_kv_heads": 1}, {"causal": True, "window": 2, "qk_norm": True}], ids=["plain", "multi-query", "window"]
+    "settings", [{}, {"num_kv_heads": 1}, {"causal": True, "window": 2, "qk_norm": "rms"}], ids=["plain", "multi-query", "window"]
 )
 def test_gradients_of_rotary_attention(masked, settings):
     attention = Attention(4, 2, **settings).double()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from modelwright.core.batch import Features, FeatureSpec
+from modelwright.nn.dropout import drop
 from modelwright.nn.initialization import init_weights
 from modelwright.nn.recurrent import Recurrent, RecurrentLayer
 
@@ -138,7 +139,7 @@ def test_dropped_recurrent_weights_are_dropped_for_the_whole_sequence(cell):
     assert not torch.equal(dropped, layer(X)[0])
     plain = CELLS[cell](D, WIDTH, batch_first=True)
     torch.manual_seed(3)
-    plain.load_state_dict({**layer.rnn.state_dict(), "weight_hh_l0": torch.nn.functional.dropout(layer.rnn.weight_hh_l0.detach(), 0.5)})
+    plain.load_state_dict({**layer.rnn.state_dict(), "weight_hh_l0": drop(layer.rnn.weight_hh_l0.detach(), 0.5)})
     torch.testing.assert_close(dropped, plain(X)[0])
     dropped.sum().backward()
     for name, parameter in layer.named_parameters():

@@ -56,6 +56,8 @@ def test_a_language_model_is_trained_judged_and_goes_on(text, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
     assert all(row["text"] for row in rows)
     logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    judged = [row["step"] for row in logged if "metrics" in row]
+    assert [row["step"] for row in rows] == judged
     assert any(row.get("tokens_per_second") for row in logged)
     again = evaluate(tmp_path / "run", str(text), split="test").evaluation
     assert again.splits["data"]["loss"].value > 0

@@ -17,6 +17,9 @@ from modelwright.core.schema import Schema
 from modelwright.data.encoding import encode, encode_target
 from modelwright.data.examples import Examples, Origins
 
+LARGEST_INPUT = 1 << 24
+"""Values of a batch in order, at most, unless one example has more: 64 MiB in float32."""
+
 
 class Split:
     """N encoded examples.
@@ -73,9 +76,11 @@ class Split:
         return self.finish(*self.take(index))
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """All examples once, in order; the last batch may be smaller."""
-        for start in range(0, len(self), batch_size):
-            yield self.finish(*self.take(slice(start, start + batch_size)))
+        """All examples once, in order: `batch_size` at a time, or fewer where they are large; the last batch may be smaller."""
+        values = sum(tensor[:1].numel() for tensor in self.inputs.values())
+        rows = max(1, min(batch_size, LARGEST_INPUT // max(1, values)))
+        for start in range(0, len(self), rows):
+            yield self.finish(*self.take(slice(start, start + rows)))
 
     def sample(self, size: int) -> Split:
         """At most `size` examples, evenly spread over the split."""

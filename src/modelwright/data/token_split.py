@@ -20,6 +20,8 @@ from modelwright.data.split import Split
 
 Packing = Literal["continuous", "separate"]
 
+LARGEST_INPUT = 1 << 14
+"""Tokens of an evaluation's batch, at most, unless one row has more: enough to fill a product of matrices."""
 LARGEST_OUTPUT = 1 << 25
 """Logits of an evaluation's batch, at most, unless one row has more: 128 MiB in float32."""
 
@@ -135,10 +137,11 @@ class TokenSplit(Split):
         """All tokens once, in order, for an evaluation; `IGNORED` is the target of those that another window scores.
 
         Args:
-            batch_size: most windows at a time; fewer where logits (B, T, V) would be many.
+            batch_size: most windows at a time; fewer where tokens (B, T) or logits (B, T, V) would be many.
         """
         windows = np.arange(int(self._scored.sum())) if self._judged is None else self._judged
-        rows = max(1, min(batch_size, LARGEST_OUTPUT // (self.context * self.schema.target.vocabulary)))
+        tokens = min(LARGEST_INPUT, LARGEST_OUTPUT // self.schema.target.vocabulary)
+        rows = max(1, min(batch_size, tokens // self.context))
         homes = np.searchsorted(np.cumsum(self._scored), windows, side="right")
         for home in np.unique(homes):
             local = windows[homes == home] - (np.cumsum(self._scored) - self._scored)[home]

@@ -165,10 +165,10 @@ def _a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
-def meta_network(
+def assemble(
     schema: Schema, family: FamilyConfig, outputs: int, *, stem: StemConfig | None = None, head: HeadConfig | None = None
 ) -> Network:
-    """The network of `build_network` on the meta device: all shapes, no memory; for planning.
+    """The network of `build_network` on the default device, its weights as PyTorch leaves them.
 
     Raises:
         InputError: the parts don't fit; the message names them and what would.
@@ -177,14 +177,25 @@ def meta_network(
         stem = choose_stem(schema, family)
     _check(schema, family, stem)
     head = head or HeadConfig.model_validate({})
+    built_stem = stem.sized(getattr(family, "width", None), family.embedding_size).build(schema)
+    backbone = family.on(stem, schema).build(built_stem.gives)
+    gives: FeatureSpec = backbone.gives  # type: ignore[assignment]
+    if not schema.causal:
+        return Network(built_stem, backbone, head.build(gives, outputs))
+    table = getattr(built_stem, "table", None)
+    return Network(built_stem, backbone, head.build_token_head(gives, outputs, None if table is None else table.shape[1]))
+
+
+def meta_network(
+    schema: Schema, family: FamilyConfig, outputs: int, *, stem: StemConfig | None = None, head: HeadConfig | None = None
+) -> Network:
+    """The network of `build_network` on the meta device: all shapes, no memory; for planning.
+
+    Raises:
+        InputError: the parts don't fit; the message names them and what would.
+    """
     with torch.device("meta"):
-        built_stem = stem.sized(getattr(family, "width", None), family.embedding_size).build(schema)
-        backbone = family.on(stem, schema).build(built_stem.gives)
-        gives: FeatureSpec = backbone.gives  # type: ignore[assignment]
-        if not schema.causal:
-            return Network(built_stem, backbone, head.build(gives, outputs))
-        table = getattr(built_stem, "table", None)
-        return Network(built_stem, backbone, head.build_token_head(gives, outputs, None if table is None else table.shape[1]))
+        return assemble(schema, family, outputs, stem=stem, head=head)
 
 
 def build_network(

@@ -74,7 +74,7 @@ class TransformerConfig(FamilyConfig):
     norm_epsilon: float = Field(1e-5, gt=0)
     """Added to the variance."""
     qk_norm: bool = False
-    """Whether queries and keys are normed, which bounds the scores."""
+    """Whether queries and keys are normed too, by head and as `norm` says, which bounds the scores."""
     activation: Inner = "gelu"
     """Nonlinearity of the feed-forward layers."""
     bias: bool = True
@@ -269,7 +269,7 @@ def _block(config: TransformerConfig) -> Block:
         num_kv_heads=config.num_kv_heads,
         causal=config.causal,
         window=config.window if config.causal else None,
-        qk_norm=config.qk_norm,
+        qk_norm=config.norm if config.qk_norm else None,
         bias=config.bias,
         epsilon=config.norm_epsilon,
         dropout=config.attention_dropout,

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modelwright.core.device import device_kind
 from modelwright.nn.cache import State, write_many, write_one
 from modelwright.nn.dropout import drop
 from modelwright.nn.initialization import with_role
-from modelwright.nn.normalization import RMSNorm
+from modelwright.nn.normalization import SequenceNorm, sequence_norm
 from modelwright.nn.positions import rotate
 from modelwright.nn.sight import EVERYTHING, Sight
 
@@ -63,18 +64,20 @@ def attend(
     elif plain:
         chunk = _CHUNK
     parts = []
-    for first in range(0, time, chunk):
-        last = min(first + chunk, time)
+    # Parts of a split come back as one in the backward pass, where a slice would fill all that it leaves out with zeros.
+    for number, some in enumerate(query.split(chunk, dim=2)):
+        first, last = number * chunk, number * chunk + some.shape[2]
         stop = seen - time + last
         begin = 0 if window is None else max(0, seen - time + first - window + 1)
         visible = _in_order(mask, first, last, begin, stop, seen - time, window, query.device)
-        parts.append(kernel(query[:, :, first:last], key[:, :, begin:stop], value[:, :, begin:stop], visible, dropout))
+        keys, values = (key, value) if stop - begin == seen else (key[:, :, begin:stop], value[:, :, begin:stop])
+        parts.append(kernel(some, keys, values, visible, dropout))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
 def _plain_is_faster(query: Tensor, seen: int, *, causal: bool, window: int | None) -> bool:
     """In half precision the fused kernel's backward pass on a CPU takes 2 to 6 times as long as plain products of matrices (PyTorch 2.13)."""
-    if query.device.type != "cpu" or query.dtype not in (torch.bfloat16, torch.float16) or not torch.is_grad_enabled():
+    if device_kind(query) != "cpu" or query.dtype not in (torch.bfloat16, torch.float16) or not torch.is_grad_enabled():
         return False
     return min(seen, (window or seen) + _CHUNK) <= _SHORT_CAUSAL if causal else seen <= _SHORT
 
@@ -129,7 +132,7 @@ class Attention(nn.Module):
         num_kv_heads: heads of keys and values, a divisor of H: fewer are shared by neighbors, one by all; None is H.
         causal: a position attends to none after itself.
         window: how many positions it attends to, itself included, if `causal`; None is all.
-        qk_norm: queries and keys are normed by head (RMS) before they are turned (Henry et al. 2020; Dehghani et al. 2023, section 2).
+        qk_norm: the norm of queries and keys, by head, before they are turned (Henry et al. 2020; Dehghani et al. 2023, section 2), or None.
         bias: whether the projections have one.
         epsilon: of those norms.
         dropout: probability that an attention weight is dropped in training.
@@ -144,7 +147,7 @@ class Attention(nn.Module):
         num_kv_heads: int | None = None,
         causal: bool = False,
         window: int | None = None,
-        qk_norm: bool = False,
+        qk_norm: SequenceNorm | None = None,
         bias: bool = True,
         epsilon: float = 1e-5,
         dropout: float = 0.0,
@@ -157,8 +160,8 @@ class Attention(nn.Module):
         self.num_heads, self.num_kv_heads, self.head_width = num_heads, num_kv_heads, width // num_heads
         self.causal, self.window, self.dropout = causal, window, dropout
         self.project = nn.Linear(width, (num_heads + 2 * num_kv_heads) * self.head_width, bias=bias)
-        self.query_norm = RMSNorm(self.head_width, eps=epsilon) if qk_norm else None
-        self.key_norm = RMSNorm(self.head_width, eps=epsilon) if qk_norm else None
+        norms = [sequence_norm(qk_norm, self.head_width, epsilon=epsilon, bias=bias) if qk_norm else None for _ in range(2)]
+        self.query_norm, self.key_norm = norms
         self.output = with_role(nn.Linear(width, width, bias=bias), "linear", scale=output_scale)
 
     def forward(self, x_BTD: Tensor, sight: Sight = EVERYTHING, state: State | None = None) -> Tensor:
@@ -181,13 +184,16 @@ class Attention(nn.Module):
     def _heads(self, x_BTD: Tensor, sight: Sight) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, T, K), keys and values (B, H', T, K)."""
         x_BTHK = self.project(x_BTD).view(x_BTD.shape[0], x_BTD.shape[1], -1, self.head_width)
-        queries, turned = self.num_heads, self.num_heads + self.num_kv_heads
-        both_BTHK, value_BTHK = x_BTHK[:, :, :turned], x_BTHK[:, :, turned:]
-        if self.query_norm is not None and self.key_norm is not None:
-            both_BTHK = torch.cat((self.query_norm(both_BTHK[:, :, :queries]), self.key_norm(both_BTHK[:, :, queries:])), dim=2)
-        if sight.turn is not None:
-            both_BTHK = rotate(both_BTHK, sight.turn)
-        return both_BTHK[:, :, :queries].transpose(1, 2), both_BTHK[:, :, queries:].transpose(1, 2), value_BTHK.transpose(1, 2)
+        heads = (self.num_heads, self.num_kv_heads)
+        if self.query_norm is None and self.key_norm is None and sight.turn is None:
+            query, key, value = x_BTHK.split((*heads, self.num_kv_heads), dim=2)
+        else:
+            both, value = x_BTHK.split((sum(heads), self.num_kv_heads), dim=2)
+            if self.query_norm is not None and self.key_norm is not None:
+                query, key = both.split(heads, dim=2)
+                both = torch.cat((self.query_norm(query), self.key_norm(key)), dim=2)
+            query, key = (both if sight.turn is None else rotate(both, sight.turn)).split(heads, dim=2)
+        return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
 
     def _onward(self, query: Tensor, key: Tensor, value: Tensor, sight: Sight, state: State) -> Tensor:
         """Attend to what the ring holds and to what is new, in the ring's type."""

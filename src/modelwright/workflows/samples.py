@@ -13,6 +13,7 @@ from modelwright.core.disk import disk_errors
 from modelwright.data.token_split import TokenSplit
 from modelwright.data.tokenizer import Tokenizer
 from modelwright.serving.generation import GenerationConfig, Generator
+from modelwright.training.hook import Hook, StepInfo
 from modelwright.workflows.job import Job
 
 CHARACTERS = 400
@@ -22,22 +23,28 @@ FEW_DOCUMENTS, PROMPT = 100, 8
 """Where there are fewer, a model hardly saw how one begins, and its samples go on from the first words of the training split."""
 
 
-class Samples:
+class Samples(Hook):
     """Lets a network in training write, and keeps what it wrote.
 
     Args:
-        path: a file of JSON rows `{"text"}`, one an evaluation.
+        path: a file of JSON rows `{"step", "text"}`, one an evaluation.
         job: the job whose network it is; nothing is written for data that is no text.
     """
 
     def __init__(self, path: Path, job: Job) -> None:
         self._path, self._job = path, job
+        self._text: str | None = None
 
     def __call__(self, network: nn.Module) -> None:
-        """Write a sample of `network`."""
+        """Have `network` write a sample, at the beginning of an evaluation."""
         if isinstance(self._job.dataset.train, TokenSplit):
+            self._text = write(self._job, network)
+
+    def on_evaluation(self, info: StepInfo) -> None:
+        """Keep what was written."""
+        if self._text is not None:
             with disk_errors(self._path), self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"text": write(self._job, network)}, ensure_ascii=False) + "\n")
+                file.write(json.dumps({"step": info.step, "text": self._text}, ensure_ascii=False) + "\n")
 
 
 def write(job: Job, network: nn.Module) -> str:

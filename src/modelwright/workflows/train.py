@@ -195,7 +195,8 @@ def _hooks(run: Run, job: Job, reporter: Reporter) -> list[Hook]:
 
 
 def _fit(run: Run, job: Job, network: Network, seconds: float | None, reporter: Reporter, *, resume: bool) -> TrainingResult:
-    hooks, samples = _hooks(run, job, reporter), Samples(run.samples, job)
+    samples = Samples(run.samples, job)
+    hooks = [samples, *_hooks(run, job, reporter)]
     trainer = job.trainer(network, seconds=seconds, hooks=hooks, checkpoints=run.checkpoints, observe=samples)
     try:
         result = trainer.fit(resume=resume)
