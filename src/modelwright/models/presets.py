@@ -8,9 +8,9 @@ from modelwright.core.errors import unknown_name
 
 _STYLES: dict[str, dict[str, Any]] = {
     # Radford et al. 2019, section 2.3; GELU by its formula with tanh, as in the released code.
-    "gpt2": {"positions": "learned", "norm": "layer", "activation": "gelu_tanh", "bias": True, "embedding_scale": 1.0},
+    "gpt2": {"positions": "learned", "norm": "layer", "activation": "gelu_tanh", "bias": True, "qk_norm": False, "embedding_scale": 1.0},
     # Touvron et al. 2023 (LLaMA), section 2.2.
-    "llama": {"positions": "rotary", "norm": "rms", "activation": "swiglu", "bias": False, "embedding_scale": 1.0},
+    "llama": {"positions": "rotary", "norm": "rms", "activation": "swiglu", "bias": False, "qk_norm": False, "embedding_scale": 1.0},
 }
 
 _COLUMNS = ("depth", "width", "num_heads", "num_kv_heads", "feedforward_ratio", "norm_epsilon", "rotary_base")

@@ -73,8 +73,9 @@ class TransformerConfig(FamilyConfig):
     """Norm before each branch and at the end."""
     norm_epsilon: float = Field(1e-5, gt=0)
     """Added to the variance."""
-    qk_norm: bool = False
-    """Whether queries and keys are normed too, by head and as `norm` says, which bounds the scores."""
+    qk_norm: Literal["auto"] | bool = "auto"
+    """Whether queries and keys are normed too, by head and as `norm` says, which bounds the scores; `auto` does so on a text, where it lets
+    Muon take longer steps (see LOG.md)."""
     activation: Inner = "gelu"
     """Nonlinearity of the feed-forward layers."""
     bias: bool = True
@@ -122,8 +123,11 @@ class TransformerConfig(FamilyConfig):
             InputError: the settings pool where the next token is told, look back a window where nothing is causal, or gather what is asked
                 for in a token that comes first and sees nothing but itself.
         """
-        positions: Positions = "rotary" if schema.causal else "learned" if stem.ordered else "none"
-        decided = self if self.positions != "auto" else self.replace(positions=positions)
+        decided = self
+        if self.positions == "auto":
+            decided = decided.replace(positions="rotary" if schema.causal else "learned" if stem.ordered else "none")
+        if self.qk_norm == "auto":
+            decided = decided.replace(qk_norm=schema.causal)
         if schema.causal:
             if self.pool not in ("auto", "none"):
                 raise InputError(
@@ -269,7 +273,7 @@ def _block(config: TransformerConfig) -> Block:
         num_kv_heads=config.num_kv_heads,
         causal=config.causal,
         window=config.window if config.causal else None,
-        qk_norm=config.norm if config.qk_norm else None,
+        qk_norm=config.norm if config.qk_norm is True else None,
         bias=config.bias,
         epsilon=config.norm_epsilon,
         dropout=config.attention_dropout,
