@@ -18,7 +18,7 @@ SHAPES = {
     "124M": ["--layers", "12", "--width", "768", "--heads", "12", "--vocabulary", "50257"],
 }
 ROUNDS = 3
-"""Processes of each contender; each generates five times."""
+"""Processes of each contender; each generates three times."""
 SPEED = Column("tokens per second", "tokens_per_second", 1, less_is_better=False)
 CONTENDERS = (
     ("transformers", "float32"),
@@ -44,11 +44,13 @@ def compare(size: str, batch: int) -> None:
                 str(batch),
                 "--precision",
                 precision,
+                "--repetitions",
+                "3",
             ]
             run = result.run(f"{side}, {precision}", command)
             print(size, batch, side, precision, [round(speed, 1) for speed in run["values"]["tokens_per_second"]], flush=True)
     remarks = (
-        "Tokens per second of all rows together, the prompt's 128 tokens read in the same time and not counted. A run's value is the median of five "
+        "Tokens per second of all rows together, the prompt's 128 tokens read in the same time and not counted. A run's value is the median of three "
         "repetitions after one that is not counted. int8 rounds the weights of the linear maps to 8 bits; the others compute the same on both sides."
     )
     print(result.write([SPEED], reference="transformers, float32", remarks=remarks))

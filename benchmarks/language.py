@@ -26,7 +26,7 @@ PEER = [sys.executable, "benchmarks/peers/transformers_gpt2.py"]
 OWN = [sys.executable, "benchmarks/peers/modelwright_step.py"]
 SHAPES = {
     "10M": ["--layers", "6", "--width", "384", "--heads", "6", "--batch", "16", "--vocabulary", "65", "--steps", "12"],
-    "124M": ["--layers", "12", "--width", "768", "--heads", "12", "--batch", "4", "--vocabulary", "50257", "--steps", "6"],
+    "124M": ["--layers", "12", "--width", "768", "--heads", "12", "--batch", "4", "--vocabulary", "50257", "--steps", "5"],
 }
 LOSS = Column("validation loss", "validation_loss", 4, is_score=True)
 SECONDS = Column("training seconds", "training_seconds", 1)
@@ -72,28 +72,18 @@ def quick() -> None:
 
 
 def speed() -> None:
-    """Tokens per second of training steps of the same shape, every setting of the plain script and ours."""
+    """Tokens per second of training steps of the same shape in bfloat16, twice as fast as float32 on either side; compiled or not."""
     for size, shape in SHAPES.items():
         result = Result(
             f"training-speed-{size.lower()}", f"How fast are training steps of a language model of GPT-2's shape, {size} parameters?"
         )
         for seed in range(SEEDS):
-            for precision in ("float32", "bfloat16"):
-                for compiled in (False, True):
-                    options = [
-                        *shape,
-                        "--context",
-                        "256",
-                        "--precision",
-                        precision,
-                        *(["--compile"] if compiled else []),
-                        "--seed",
-                        str(seed),
-                    ]
-                    about = f"{precision}{', compiled' if compiled else ''}"
-                    for name, command in (("transformers", [*PEER, "speed"]), ("modelwright", OWN)):
-                        run = result.run(f"{name}, {about}", [*command, *options])
-                        print(f"{name}, {about}", run["values"]["tokens_per_second"], flush=True)
+            for compiled in (False, True):
+                options = [*shape, "--context", "256", "--precision", "bfloat16", *(["--compile"] if compiled else []), "--seed", str(seed)]
+                for name, command in (("transformers", [*PEER, "speed"]), ("modelwright", OWN)):
+                    contender = f"{name}, bfloat16{', compiled' if compiled else ''}"
+                    run = result.run(contender, [*command, *options])
+                    print(contender, run["values"]["tokens_per_second"], flush=True)
         best = max(
             (run for run in result.runs if run["contender"].startswith("transformers")), key=lambda run: run["values"]["tokens_per_second"]
         )
