@@ -96,7 +96,8 @@ def speed() -> None:
 def hour() -> None:
     """The best loss within an hour."""
     result = Result("shakespeare-hour", "tinyshakespeare by character: which validation loss within 60 minutes?")
-    modelwright(result, "modelwright", "train", "shakespeare-hour", "--data", str(TEXT))
+    for seed in range(SEEDS):
+        modelwright(result, "modelwright", "train", "shakespeare-hour", "--data", str(TEXT), "--seed", str(seed))
     print(result.write([LOSS, SECONDS, WALL]))
 
 
@@ -111,7 +112,8 @@ def wikitext() -> None:
         as_it_is = ["--filters", "none", "--set", "normalization=none", "--set", "exact_duplicates=false", "--set", "near_duplicates=0"]
         prepare = [sys.executable, "-m", "modelwright.cli", "data", "prepare", str(DATA / "wikitext-2"), "--output", corpus]
         subprocess.run([*prepare, "--tokenizer", "words", *as_it_is, "--quiet"], check=True)
-        modelwright(result, "modelwright", "train", "wikitext-2-lstm", "--data", corpus)
+        for seed in range(SEEDS):
+            modelwright(result, "modelwright", "train", "wikitext-2-lstm", "--data", corpus, "--seed", str(seed))
     columns = [Column(f"{split} perplexity", f"{split}_perplexity", 1, is_score=True) for split in ("validation", "test")]
     print(result.write([*columns, SECONDS, WALL]))
 

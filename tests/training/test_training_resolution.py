@@ -159,6 +159,29 @@ def test_what_is_timed_is_a_slice_on_a_network_that_recomputes(workshop, monkeyp
     assert not hasattr(network.blocks[0], "recomputes"), "the network itself stays as it is"
 
 
+def test_where_steps_are_slow_number_formats_are_compared_on_a_part(workshop, monkeypatch):
+    timed = []
+    monkeypatch.setattr("modelwright.training.resolution.seconds_per_step", lambda *_: 4.0)
+    monkeypatch.setattr(
+        "modelwright.training.resolution.choose_precision",
+        lambda network, task, batch, **options: timed.append((batch.size, options["patience"])) or ("float32", "contiguous"),
+    )
+    batch = workshop.batches().batch(0)
+    resolve(workshop.config(precision="auto"), workshop.network(), workshop.task, batch, seconds=10)
+    resolve(workshop.config(precision="auto"), workshop.network(), workshop.task, batch, steps=10_000)
+    assert timed == [(2, 1.0), (2, 5.0)], "a batch norm needs two examples, and the steps of a run tell how long it takes"
+
+
+def test_small_batches_of_a_network_with_batch_norm_are_timed(workshop):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    taking = nn.Module()
+    taking.network = network
+    taking.forward = lambda inputs: network(inputs["image"])
+    batch = workshop.batches().batch(0)
+    resolved = resolve(workshop.config(precision="auto"), taking, workshop.task, batch.first(8), seconds=10)
+    assert resolved.precision in ("float32", "bfloat16")
+
+
 def test_layout_is_taken_without_a_change_of_values(workshop):
     network = workshop.network()
     before = network.backbone[0].weight.detach().clone()

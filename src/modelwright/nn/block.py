@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from modelwright.nn.attention import Attention
 from modelwright.nn.cache import State
-from modelwright.nn.dropout import drop
+from modelwright.nn.dropout import Dropout
 from modelwright.nn.normalization import SequenceNorm, sequence_norm
 from modelwright.nn.sight import EVERYTHING, Sight
 
@@ -43,12 +43,9 @@ class Block(nn.Module):
         self.attention = attention
         self.feedforward_norm = sequence_norm(norm, width, epsilon=epsilon, bias=bias)
         self.feedforward = feedforward
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BTD: Tensor, sight: Sight = EVERYTHING, state: State | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D); `sight` and `state` as in `Attention`."""
-        x_BTD = x_BTD + self._drop(self.attention(self.attention_norm(x_BTD), sight, state))
-        return x_BTD + self._drop(self.feedforward(self.feedforward_norm(x_BTD)))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return drop(x, self.dropout) if self.training and self.dropout else x
+        x_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), sight, state))
+        return x_BTD + self.dropout(self.feedforward(self.feedforward_norm(x_BTD)))

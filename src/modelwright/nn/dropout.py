@@ -43,22 +43,12 @@ class Dropout(nn.Module):
         return drop(x, self.p) if self.training and self.p else x
 
 
-class LockedDropout(nn.Module):
-    """Drops a channel of a sequence at every moment or at none (variational dropout; Gal and Ghahramani 2016, section 4).
+class LockedDropout(Dropout):
+    """Drops a channel of a sequence at every moment or at none (variational dropout; Gal and Ghahramani 2016, section 4)."""
 
-    Args:
-        p: probability in training.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        if not self.training or not self.p:
-            return x_BTD
-        return x_BTD * drop(x_BTD.new_ones(len(x_BTD), 1, x_BTD.shape[2]), self.p)
+        return x * drop(x.new_ones(len(x), 1, x.shape[2]), self.p) if self.training and self.p else x
 
 
 class TokenDropout(nn.Module):

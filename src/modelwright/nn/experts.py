@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modelwright.nn.dropout import drop
+from modelwright.nn.dropout import Dropout
 from modelwright.nn.feedforward import Inner, bend, maps_in, role_in
 from modelwright.nn.initialization import Fill, with_role
 
@@ -54,7 +54,7 @@ class Experts(nn.Module):
         self.output = nn.Parameter(torch.zeros(experts, width, hidden))
         self.inner: Inner = inner
         self.per_token, self.balance, self.z_loss = per_token, balance, z_loss
-        self.dropout, self.output_scale = dropout, output_scale
+        self.dropout, self.output_scale = Dropout(dropout), output_scale
         self.penalty = None
 
     def initialize(self, fill: Fill) -> None:
@@ -93,8 +93,6 @@ class Experts(nn.Module):
         runs = [len(part) for part in torch.arange(len(x_ND)).tensor_split(experts)] if sent_E is None else sent_E.tolist()
         given = []
         for expert, run_ND in enumerate(x_ND.split(runs)):
-            hidden = bend(F.linear(run_ND, self.expand[expert]), self.inner)
-            if self.training and self.dropout:
-                hidden = drop(hidden, self.dropout)
+            hidden = self.dropout(bend(F.linear(run_ND, self.expand[expert]), self.inner))
             given.append(F.linear(hidden, self.output[expert]))
         return torch.cat(given)

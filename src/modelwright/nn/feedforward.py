@@ -10,7 +10,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modelwright.nn.dropout import drop
+from modelwright.nn.dropout import Dropout
 from modelwright.nn.initialization import with_role
 
 Inner = Literal["relu", "gelu", "silu", "tanh", "gelu_tanh", "relu2", "swiglu"]
@@ -62,12 +62,9 @@ class FeedForward(nn.Module):
         super().__init__()
         self.expand = with_role(nn.Linear(width, maps_in(inner) * hidden, bias=bias), role_in(inner))
         self.inner: Inner = inner
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.output = with_role(nn.Linear(hidden, width, bias=bias), "linear", scale=output_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
-        hidden = bend(self.expand(x), self.inner)
-        if self.training and self.dropout:
-            hidden = drop(hidden, self.dropout)
-        return self.output(hidden)
+        return self.output(self.dropout(bend(self.expand(x), self.inner)))

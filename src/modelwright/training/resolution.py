@@ -13,7 +13,7 @@ from modelwright.training.compilation import choose_compilation, compile_objecti
 from modelwright.training.config import TrainingConfig
 from modelwright.training.precision import arrange, choose_precision
 from modelwright.training.rule import SupervisedRule, slices
-from modelwright.training.timing import seconds_per_step
+from modelwright.training.timing import FEWEST, seconds_per_step
 
 PATIENCE, SHORTEST_PATIENCE, LONGEST_PATIENCE = 0.02, 1.0, 5.0
 """Share of the run for measuring what is fastest, and its bounds in seconds."""
@@ -44,7 +44,7 @@ def resolve(
     precision, memory_format = choose_precision(
         practice,
         task,
-        part.first(max(1, int(part.size * min(1, patience / TURNS / about)))),
+        part.first(max(FEWEST, int(part.size * min(1, patience / TURNS / about)))),
         precisions=("float32", "bfloat16") if config.precision == "auto" else (config.precision,),
         memory_formats=("contiguous", "channels_last") if config.memory_format == "auto" else (config.memory_format,),
         patience=patience,

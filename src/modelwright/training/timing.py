@@ -18,6 +18,9 @@ from modelwright.training.rule import Precision
 
 Step = Callable[[], None]
 
+FEWEST = 2
+"""Examples on which a step is timed, at least, where a batch has them: batch norm knows no spread of a single one."""
+
 
 def practice_step(
     network: nn.Module,
@@ -77,7 +80,7 @@ def fastest_seconds(steps: Mapping[str, Step], *, rounds: int = 4, patience: flo
 
 def seconds_per_step(network: nn.Module, task: LossTask, batch: Batch, precision: Precision) -> float:
     """About how long a practice step takes on a batch, told by one on an eighth of it. Random generators stay as they are."""
-    eighth = batch.first(-(-batch.size // 8))
+    eighth = batch.first(max(FEWEST, -(-batch.size // 8)))
     step = practice_step(network, task, eighth, precision)
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         step()
