@@ -141,6 +141,8 @@ def test_rows_of_an_evaluation_are_bounded_by_its_logits():
     assert {batch.size for batch in split.batches(1024)} == {1}
     small = TokenSplit(schema(64, 256), [store(9000)])
     assert max(batch.size for batch in small.batches(10_000)) <= 2**25 // (64 * 256)
+    tokens = [batch.size * 64 for batch in TokenSplit(schema(64, 256), [store(9000)], stride=8).batches(10_000)]
+    assert max(tokens) == 2**14, "long windows would fill the memory with what lies between"
     assert max(batch.size for batch in small.batches(32)) == 32
 
 

@@ -117,6 +117,18 @@ def test_learned_positions_end():
         network.new_cache(1, T + 1)
 
 
+def test_queries_and_keys_are_normed_on_a_text_unless_told_otherwise():
+    def normed(schema, config: TransformerConfig) -> bool:
+        return meta_network(schema, config, 3).backbone.blocks[0].attention.query_norm is not None
+
+    plain = small("transformer")
+    assert normed(text(V, T), plain)
+    assert not normed(text(V, T), plain.replace(qk_norm=False))
+    assert not normed(text(V, T), GPT2)
+    assert not normed(image(1, 8, 8), plain)
+    assert normed(image(1, 8, 8), plain.replace(qk_norm=True))
+
+
 def test_an_encoder_can_not_read_on():
     network = build_network(image(1, 8, 8), small("transformer"), 3)
     with pytest.raises(InputError, match="a Transformer can't go on from what it has read"):
