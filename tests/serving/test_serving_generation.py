@@ -12,7 +12,7 @@ from modelwright.models.network import choose_stem
 from modelwright.nn.head import HeadConfig
 from modelwright.serving.bundle import Bundle, BundleConfig, load_bundle, save_bundle
 from modelwright.serving.generation import GenerationConfig, Generator
-from modelwright.serving.precision import fastest, prepare
+from modelwright.serving.precision import Int8Linear, fastest, prepare
 from modelwright.serving.reader import CachedReader
 from modelwright.serving.writing import Writing
 from modelwright.tasks.next_token import NextToken
@@ -55,6 +55,9 @@ class Scripted:
         return iter(())
 
     def eval(self):
+        return self
+
+    def to(self, dtype):
         return self
 
 
@@ -270,6 +273,25 @@ def test_other_number_formats_say_nearly_the_same(name, precision, characters):
     assert (scores[0] - scores[1]).abs().mean() < 0.03 * scores[0].std()
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
     assert len(Generator(network, characters, precision=precision).generate(["abc"], SAMPLED)) == 1
+
+
+def test_weights_of_8_bits_give_the_same_for_many_rows_as_for_few():
+    torch.manual_seed(0)
+    linear = Int8Linear(torch.randn(24, 64), torch.randn(24))
+    rows = torch.randn(96, 64).to(torch.bfloat16)
+    with torch.inference_mode():
+        together, apart = linear(rows), torch.cat([linear(row[None]) for row in rows])
+    torch.testing.assert_close(together.float(), apart.float(), rtol=0.02, atol=0.1)
+
+
+def test_the_layout_of_the_weights_changes_no_value_and_not_the_network(characters):
+    network = language_model("rotary", characters)
+    strides = [parameter.stride() for parameter in network.parameters()]
+    prepared = prepare(network, "float32").network
+    assert prepared.output_weight().stride(0) == 1
+    assert strides == [parameter.stride() for parameter in network.parameters()]
+    tokens = {"tokens": torch.arange(6)[None]}
+    torch.testing.assert_close(prepared(tokens), network(tokens))
 
 
 def test_the_faster_number_format_is_taken(characters, monkeypatch):

@@ -20,6 +20,8 @@ FixedPrecision = Literal["float32", "bfloat16", "int8"]
 Precision = Literal["auto", "float32", "bfloat16", "int8"]
 """`auto`: the faster of float32 and bfloat16, as measured; it must be 10 % faster. `int8`: linear maps rounded to 8 bits, the rest bfloat16."""
 GAIN = 0.9
+_MANY = 32
+"""Rows from which a product of bfloat16 is faster than one of 8 bits, the rounding undone first (PyTorch 2.13, CPU)."""
 _TYPES: dict[FixedPrecision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -37,13 +39,23 @@ class Prepared:
 
 
 def prepare(network: Network, precision: FixedPrecision) -> Prepared:
-    """The network in a number format: itself if it is in that format already, else a copy."""
+    """The network in a number format, and laid out for products with few rows: itself if it is so already, else a copy."""
     if precision == "int8":
         return _quantized(network)
     dtype = _TYPES[precision]
-    if any(parameter.dtype != dtype for parameter in network.parameters()):
+    by_input = dtype == torch.float32 and network.output_weight().device.type == "cpu"
+    if by_input or any(parameter.dtype != dtype for parameter in network.parameters()):
         network = copy.deepcopy(network).to(dtype)
+    if by_input:
+        _lay_by_input(network)
     return Prepared(network, scores_of(network))
+
+
+def _lay_by_input(network: Network) -> None:
+    """Store the weights of linear maps input by input: one row times such a matrix reads it 1.4 times as fast on a CPU (float32, PyTorch 2.13)."""
+    weights = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
+    for weight in [*weights, network.output_weight()]:
+        weight.data = weight.data.t().contiguous().t()
 
 
 class Int8Linear(nn.Module):
@@ -62,7 +74,11 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) bfloat16 -> (..., O) bfloat16."""
-        flat = torch.ops.aten._weight_int8pack_mm(x.reshape(-1, x.shape[-1]), self.weight, self.scale)
+        flat = x.reshape(-1, x.shape[-1])
+        if len(flat) < _MANY:
+            flat = torch.ops.aten._weight_int8pack_mm(flat, self.weight, self.scale)
+        else:
+            flat = flat @ self.weight.to(flat.dtype).t() * self.scale
         flat = flat if self.bias is None else flat + self.bias
         return flat.view(*x.shape[:-1], -1)
 
