@@ -109,6 +109,20 @@ def format_bytes(number: float) -> str:
     return f"{number:.0f} B"
 
 
+def parse_bytes(text: str) -> float:
+    """Read a size in decimal or binary units: `16GB`, `500 MB`, `24GiB`.
+
+    Raises:
+        InputError: the text is none.
+    """
+    match = re.fullmatch(rf"{_NUMBER}\s*([kKMGT]?)(i?)B?", text.strip())
+    if match is None or float(match.group(1)) <= 0:
+        raise InputError(f"can't read the size {text!r}", expected="a positive number with a unit, like 16GB or 500MB")
+    number, multiple, binary = match.groups()
+    power = " kMGT".index(multiple.replace("K", "k") or " ")
+    return float(number) * (1024 if binary else 1000) ** power
+
+
 def format_duration(seconds: float) -> str:
     """A duration as people say it: 0.4 s, 41 s, 2 min 05 s, 3 h 20 min."""
     if seconds < 9.95:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modelwright.core.device import device_kind
 from modelwright.nn.cache import State, write_many, write_one
 from modelwright.nn.dropout import drop
 from modelwright.nn.initialization import with_role
@@ -79,7 +80,7 @@ def attend(
 
 def _plain_is_faster(query: Tensor, seen: int, *, causal: bool, window: int | None) -> bool:
     """In half precision the fused kernel's backward pass on a CPU takes 2 to 6 times as long as plain products of matrices (PyTorch 2.13)."""
-    if query.device.type != "cpu" or query.dtype not in (torch.bfloat16, torch.float16) or not torch.is_grad_enabled():
+    if device_kind(query) != "cpu" or query.dtype not in (torch.bfloat16, torch.float16) or not torch.is_grad_enabled():
         return False
     return min(seen, (window or seen) + _CHUNK) <= _SHORT_CAUSAL if causal else seen <= _SHORT
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modelwright.core.device import device_kind
+
 _LEVELS = 1 << 16
 """How finely a probability is told apart on a CPU."""
 
@@ -19,7 +21,7 @@ def drop(x: Tensor, p: float) -> Tensor:
     On a CPU PyTorch draws a mask value by value, which takes longer than the layer before it; here one draw of 64 bits decides on four values, with `p`
     rounded to a multiple of 2^-16.
     """
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if device_kind(x) != "cpu" or torch.compiler.is_compiling():
         return F.dropout(x, p)
     draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
     bound = min(round(p * _LEVELS), _LEVELS - 1) - _LEVELS // 2

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modelwright.core.device import has_values
 from modelwright.nn.dropout import Dropout
 from modelwright.nn.feedforward import Inner, bend, maps_in, role_in
 from modelwright.nn.initialization import Fill, with_role
@@ -73,7 +74,7 @@ class Experts(nn.Module):
             weight_NA = weight_NA / weight_NA.sum(-1, keepdim=True)
         order = expert_NA.flatten().argsort(stable=True)
         token = order // self.per_token
-        sent = torch.bincount(expert_NA.flatten(), minlength=len(self.expand)) if not x.is_meta else None
+        sent = torch.bincount(expert_NA.flatten(), minlength=len(self.expand)) if has_values(x) else None
         self.penalty = self._penalty(logit_NE, probability_NE, expert_NA) if self.training else None
         given_ND = self._work(x_ND[token], sent)  # type: ignore[call-arg]
         given_ND = given_ND * weight_NA.flatten()[order, None].to(given_ND.dtype)

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from modelwright.core.batch import IGNORED
+from modelwright.core.device import device_kind
 
 CHUNK_SCORES = {"cpu": 2**25, "cuda": 2**28}
 """Scores that are held at once, in the format of the matrix products. More of them gain nothing in speed."""
@@ -57,7 +58,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         weight_VD = weight.to(dtype)
         offset_V = None if bias is None else bias.to(dtype)
-        count, limit = len(hidden), CHUNK_SCORES.get(device, CHUNK_SCORES["cuda"])
+        count, limit = len(hidden), CHUNK_SCORES.get(device_kind(hidden), CHUNK_SCORES["cuda"])
         chunk = -(-count // max(1, -(-count * len(weight) // limit)))
         total = torch.zeros((), dtype=_wide(dtype), device=hidden.device)
         hidden_grad = torch.empty_like(hidden)
@@ -101,7 +102,7 @@ def _add(total: Tensor | None, part: Tensor) -> Tensor:
 
 def _differentiate(scores_CV: Tensor, target: Tensor, softcap: float | None, z_loss: float) -> Tensor:
     """Replace scores by the gradients of the loss by them, in place, and return the loss."""
-    if scores_CV.device.type != "cpu" or torch.compiler.is_compiling():
+    if device_kind(scores_CV) != "cpu" or torch.compiler.is_compiling():
         return _differentiate_block(scores_CV, target, softcap, z_loss)
     rows = max(1, BLOCK_SCORES // scores_CV.shape[1])
     blocks = zip(scores_CV.split(rows), target.split(rows), strict=True)

@@ -77,7 +77,7 @@ def train(
         raise InputError(
             "no recipe was given", expected="a recipe file, a ready recipe's name, or data", remedy="Or go on with a run by --resume"
         )
-    chosen = recipe if isinstance(recipe, Recipe) else _recipe(recipe, settings, changes or {})
+    chosen = recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {})
     dataset = read(chosen, reporter)
     timed = probe(Job.make(chosen, dataset))
     timed = Probe(timed.job.on(affordable(dataset, [timed])), timed.step_seconds)
@@ -86,7 +86,7 @@ def train(
         return run_job(run, timed, reporter, started)
 
 
-def _recipe(name: str | Path, settings: Iterable[str], changes: Mapping[str, Any]) -> Recipe:
+def chosen_recipe(name: str | Path, settings: Iterable[str], changes: Mapping[str, Any]) -> Recipe:
     """The recipe called `name`; or one made for the data of that name."""
     if str(name).endswith((".yaml", ".yml")) or str(name) in ready_recipes():
         return load_recipe(name, settings, changes)

@@ -1,0 +1,180 @@
+"""Forecasts of a training step: memory by part and seconds, from its trace, the machine and the layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from modelwright.planning.devices import Device
+from modelwright.planning.layout import Layout, exchange_seconds
+from modelwright.planning.trace import PARTS, Blocks, Operation, Trace, Work, bytes_by_part, total_bytes
+
+SHARED_BY_SHARDS = ("parameters", "gradients", "optimizer", "average")
+"""Parts of memory that shards of a model divide among them."""
+MEMORY_REACHED = 0.8
+"""Share of an accelerator's memory bandwidth that elementwise kernels reach."""
+LAUNCH_SECONDS = 8e-6
+"""What Python and PyTorch need for a kernel; an accelerator waits where its kernels are shorter."""
+WORKSPACE = 8_519_680
+"""Bytes that cuBLAS keeps for itself, PyTorch's default of `CUBLAS_WORKSPACE_CONFIG`; on Hopper and later 32 MiB."""
+CONTEXT = 600e6
+"""Bytes of an accelerator's memory that its driver and kernels take."""
+FRAGMENTS = 0.03
+"""Share of what is allocated that a caching allocator keeps beside it."""
+TRANSFER_HIDDEN = 0.9
+"""Share of computing behind which an exchange can hide."""
+SPREAD = 0.2
+"""Relative half-width of the interval of an accelerator's seconds, where nothing was measured there."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a device at the moment when most is used.
+
+    Attributes:
+        parts: by what they are for; their sum is `peak`.
+        reserve: what the allocator and the driver take beside that, on an accelerator.
+        saving: bytes that saving a checkpoint takes beside parameters and optimizer state, in the process's own memory.
+        evaluating: bytes at the moment of an evaluation when most is used.
+    """
+
+    parts: dict[str, int]
+    reserve: int = 0
+    saving: int = 0
+    evaluating: int = 0
+
+    @property
+    def peak(self) -> int:
+        """All parts together."""
+        return sum(self.parts.values())
+
+    @property
+    def needed(self) -> int:
+        """What a device must have."""
+        return self.peak + self.reserve
+
+    @property
+    def largest(self) -> str:
+        """The part that takes most."""
+        return max(self.parts, key=lambda part: self.parts[part])
+
+    def plus(self, part: str, size: float) -> Memory:
+        """The same with more of a part."""
+        return replace(self, parts={**self.parts, part: self.parts.get(part, 0) + round(size)})
+
+
+def divide(trace: Trace, layout: Layout, *, stream: int, unit: int, item: int) -> dict[str, int]:
+    """Bytes by part of one device of a layout, at its worst moment.
+
+    Args:
+        trace: of a step on one device that has the whole model, with the share of the batch that a device gets.
+        layout: the devices.
+        stream: elements of what goes from block to block, which all devices of a tensor parallel group have whole.
+        unit: parameters of the largest part that is gathered at once.
+        item: bytes of a number in computing.
+    """
+    phases = [_divided(blocks, layout, stream, unit, item) for blocks in trace.memory.values()]
+    return max(phases, key=lambda parts: sum(parts.values()))
+
+
+def _divided(blocks: Blocks, layout: Layout, stream: int, unit: int, item: int) -> dict[str, int]:
+    if layout.copies == 1:
+        return dict(bytes_by_part(blocks))
+    shared: Counter[str] = Counter(dict.fromkeys(PARTS, 0))
+    for (part, size), number in blocks.items():
+        total = size * number
+        if part in SHARED_BY_SHARDS:
+            total = -(-total // layout.copies)
+        elif part == "copies":
+            # In the format of computing there is only what is gathered.
+            total = 0 if layout.sharded > 1 else total // layout.tensor
+        elif layout.tensor > 1 and size > 4 * stream:
+            total //= layout.tensor
+        shared[part] += total
+    if layout.sharded > 1:
+        # One unit is used while the next one comes, and in the backward pass its gradient waits to be given away.
+        shared["gathered"] = 2 * unit * item // layout.tensor + 4 * unit // layout.tensor
+    return dict(shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """A time with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def around(cls, value: float, spread: float) -> Seconds:
+        """As much less as more, by ratio."""
+        return cls(value, value / (1 + spread), value * (1 + spread))
+
+
+def accelerator_seconds(trace: Trace, device: Device, layout: Layout, precision: str) -> float:
+    """What a step's kernels take on a device: each as long as its FLOPs or its bytes take, whichever is more (Williams et al. 2009, Roofline)."""
+    total = sum(_roofline(kind, work, device, precision, layout.tensor) for kind, work in trace.work.items())
+    return max(total, LAUNCH_SECONDS * sum(work.calls for work in trace.work.values()))
+
+
+def _roofline(kind: Operation, work: Work, device: Device, precision: str, tensor: int) -> float:
+    moving = (work.read + work.written) / (MEMORY_REACHED * 1e9 * device.bandwidth)
+    if kind.phase == "update":
+        # Parameters and their state are divided with the model; the caller has seen to it.
+        return moving / tensor
+    if not work.flops:
+        return moving / tensor
+    flops = work.flops / 2 if kind.name.endswith("causal") else work.flops
+    format_ = precision if kind.dtype == "bfloat16" else "float32"
+    return max(flops / (device.efficiency * device.peak(format_)), moving) / tensor
+
+
+def with_exchange(
+    computing: float,
+    layout: Layout,
+    device: Device,
+    *,
+    parameters: int,
+    gradient_bytes: int,
+    item: int,
+    micro_batches: int,
+    stream_bytes: int,
+    blocks: int,
+) -> float:
+    """Seconds of a step whose computing takes so long, with what the devices must tell each other; see `exchange_seconds`."""
+    hidden, waited = exchange_seconds(
+        layout,
+        device,
+        parameters=parameters,
+        gradient_bytes=gradient_bytes,
+        item=item,
+        micro_batches=micro_batches,
+        stream_bytes=stream_bytes,
+        blocks=blocks,
+    )
+    return computing + waited + max(hidden - TRANSFER_HIDDEN * computing, hidden / max(1, blocks))
+
+
+def without_update(trace: Trace, share: float) -> Trace:
+    """The trace with only a share of the update's work, as of a device that updates a shard."""
+    return replace(
+        trace, work={kind: work * share if kind.phase == "update" else work for kind, work in trace.work.items()}
+    )
+
+
+def accelerator_memory(parts: dict[str, int]) -> Memory:
+    """The memory of an accelerator: what PyTorch allocates, its blocks rounded, and what it reserves beside."""
+    memory = Memory(parts).plus("workspace", WORKSPACE)
+    return replace(memory, reserve=round(CONTEXT + FRAGMENTS * memory.peak))
+
+
+__all__ = [
+    "Memory",
+    "Seconds",
+    "accelerator_memory",
+    "accelerator_seconds",
+    "divide",
+    "total_bytes",
+    "with_exchange",
+    "without_update",
+]

@@ -1,0 +1,181 @@
+"""The machine that a plan is for: this CPU by its profile, or an accelerator by its row; what a step needs and takes there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from modelwright.planning.devices import Device
+from modelwright.planning.forecast import (
+    SPREAD,
+    Memory,
+    Seconds,
+    accelerator_memory,
+    accelerator_seconds,
+    divide,
+    with_exchange,
+    without_update,
+)
+from modelwright.planning.layout import Layout
+from modelwright.planning.profile import Profile
+from modelwright.planning.trace import Trace, bytes_by_part
+
+HEAP_SPREAD = 0.8
+"""Share of a step's activations that the heap of a CPU process comes to lose in gaps between blocks; see docs/decisions.md."""
+CODE = 30e6
+"""Bytes of kernels' code and tables that a process loads when it trains."""
+CPU_SPREAD = 0.35
+"""Relative half-width of the interval of a CPU's seconds."""
+EXAMPLE_SPREAD = 1.0
+"""The same where nothing was measured."""
+
+
+class Step(NamedTuple):
+    """A step to be planned.
+
+    Attributes:
+        trace: on one device that has the whole model, with its share of the batch.
+        precision: `float32` or `bfloat16`.
+        parameters: of the whole model.
+        unit: parameters of its largest block.
+        stream: elements of what goes from block to block, of one micro-batch.
+        blocks: of the model.
+        micro_batches: forward and backward passes.
+        kept: bytes of the best weights, which a run with evaluations keeps.
+    """
+
+    trace: Trace
+    precision: str
+    parameters: int
+    unit: int
+    stream: int
+    blocks: int
+    micro_batches: int
+    kept: int
+
+    @property
+    def item(self) -> int:
+        """Bytes of a number in computing."""
+        return 2 if self.precision == "bfloat16" else 4
+
+
+class Machine(Protocol):
+    """What a plan asks of a machine.
+
+    Attributes:
+        name: of the device.
+        kind: `cpu` or `cuda`.
+        limit: bytes of memory that a training may use.
+    """
+
+    name: str
+    kind: str
+    limit: float
+
+    def peak(self, precision: str) -> float:
+        """FLOPs a second at most."""
+        ...
+
+    def memory(self, step: Step, layout: Layout) -> Memory:
+        """What a device needs."""
+        ...
+
+    def seconds(self, step: Step, layout: Layout) -> Seconds:
+        """How long a step takes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A device of the table, or one's own."""
+
+    name: str
+    device: Device
+    limit: float
+    kind: str = "cuda"
+
+    def peak(self, precision: str) -> float:
+        """FLOPs a second at most."""
+        return self.device.peak(precision)
+
+    def memory(self, step: Step, layout: Layout) -> Memory:
+        """What PyTorch allocates on a device, and what must be there beside."""
+        parts = divide(step.trace, layout, stream=step.stream, unit=step.unit, item=step.item)
+        return _with_kept(accelerator_memory(parts), step, layout)
+
+    def seconds(self, step: Step, layout: Layout) -> Seconds:
+        """The kernels' time and what exchange adds."""
+        trace = without_update(step.trace, 1 / layout.sharded)
+        computing = accelerator_seconds(trace, self.device, layout, step.precision)
+        value = with_exchange(
+            computing,
+            layout,
+            self.device,
+            parameters=step.parameters,
+            gradient_bytes=bytes_by_part(step.trace.peak)["gradients"] or 4 * step.parameters,
+            item=step.item,
+            micro_batches=step.micro_batches,
+            stream_bytes=step.stream * step.item,
+            blocks=step.blocks,
+        )
+        return Seconds.around(value, SPREAD)
+
+
+@dataclass(frozen=True)
+class Processor:
+    """This machine's CPU.
+
+    Attributes:
+        base: bytes that a process holds before it trains, data included.
+        profile: what was measured here.
+        correction: factor on seconds that earlier runs ask for.
+        memory_correction: the same on bytes.
+        spread: relative half-width of the interval of seconds.
+    """
+
+    name: str
+    limit: float
+    base: float
+    profile: Profile
+    correction: float = 1.0
+    memory_correction: float = 1.0
+    spread: float = CPU_SPREAD
+    kind: str = "cpu"
+
+    def peak(self, precision: str) -> float:
+        """FLOPs a second at most."""
+        return self.profile.peaks.get(precision, self.profile.peaks["float32"])
+
+    def memory(self, step: Step, layout: Layout) -> Memory:
+        """What is resident when most is used."""
+        parts = dict(bytes_by_part(step.trace.peak))
+        memory = Memory({**parts, "process": round(self.base + CODE), "reserve": round(heap_gaps(step.trace))})
+        memory = _with_kept(memory, step, layout)
+        gained = (self.memory_correction - 1) * memory.peak
+        return memory.plus("reserve", max(gained, -memory.parts["reserve"]))
+
+    def seconds(self, step: Step, layout: Layout) -> Seconds:
+        """By the profile."""
+        return Seconds.around(self.correction * self.profile.step_seconds(step.trace), self.spread)
+
+
+def heap_gaps(trace: Trace) -> float:
+    """Bytes that glibc's heap comes to hold beside a step's blocks.
+
+    Memory that is asked for with an alignment never fits where a block of the same size was, and small blocks that stay in the allocator's caches
+    keep their neighbors from becoming one.
+    """
+    parts = bytes_by_part(trace.peak)
+    return HEAP_SPREAD * parts["activations"]
+
+
+def _with_kept(memory: Memory, step: Step, layout: Layout) -> Memory:
+    """With the best weights, and what saving and evaluating take."""
+    kept = step.kept // layout.copies
+    if kept:
+        memory = memory.plus("best", kept)
+    lasting = sum(memory.parts.get(part, 0) for part in ("parameters", "optimizer", "average", "best"))
+    if lasting < memory.parts.get("parameters", 0):
+        lasting = memory.parts["parameters"]
+    steady = lasting + sum(memory.parts.get(part, 0) for part in ("process", "buffers"))
+    return replace(memory, saving=lasting, evaluating=steady + memory.parts.get("workspace", 0) + memory.parts.get("logits", 0))

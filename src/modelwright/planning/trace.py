@@ -1,0 +1,298 @@
+"""The trace of a training step: every operation with its FLOPs and bytes, and what lies in memory when.
+
+The step is the real one, on tensors without values (PyTorch's fake tensors): what autograd saves, what autocast copies and what an optimizer keeps
+is seen, not modeled, whatever the family. With values, the same recorder times every kernel, which is how a machine's profile is made.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
+
+Phase = Literal["forward", "backward", "update"]
+Part = Literal["parameters", "buffers", "inputs", "gradients", "optimizer", "average", "copies", "activations", "logits", "workspace"]
+PARTS: tuple[Part, ...] = (
+    "parameters", "buffers", "inputs", "gradients", "optimizer", "average", "copies", "activations", "logits", "workspace",
+)  # fmt: skip
+"""What memory is used for. `activations`: what the forward pass leaves for the backward pass; `logits`: that and what else is made from the
+head on; `average`: the averaged weights; `copies`: weights in the format of autocast; `workspace`: everything else, gradients of activations above all."""
+Blocks = Counter[tuple[Part, int]]
+"""How many blocks of memory there are, by what they are for and how many bytes each has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A kind of operation: a kernel on tensors of given shapes.
+
+    Attributes:
+        name: of PyTorch's operator, without `aten::`; with `causal` where it leaves out half of what it could do.
+        phase: of the step.
+        dtype: of what it gives, such as `float32`.
+        shapes: of the tensors that it reads; of lists of tensors none, as these differ in length only.
+    """
+
+    name: str
+    phase: Phase
+    dtype: str
+    shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What operations do together.
+
+    Attributes:
+        calls: how many there are.
+        flops: floating-point operations of products of matrices and convolutions, a multiply and an add being two; 0 for all others.
+        read: bytes of the tensors that go in.
+        written: bytes of those that come out or are changed.
+        seconds: measured; 0 where nothing was.
+    """
+
+    calls: float = 0
+    flops: float = 0
+    read: float = 0
+    written: float = 0
+    seconds: float = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            self.calls + other.calls,
+            self.flops + other.flops,
+            self.read + other.read,
+            self.written + other.written,
+            self.seconds + other.seconds,
+        )
+
+    def __mul__(self, factor: float) -> Work:
+        return Work(self.calls * factor, self.flops * factor, self.read * factor, self.written * factor, self.seconds * factor)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a step does and needs.
+
+    Attributes:
+        work: by kind of operation.
+        memory: for each phase the blocks at the moment when most is used.
+        views: operations that only look at memory in another way; they cost a call each.
+    """
+
+    work: dict[Operation, Work] = field(default_factory=dict)
+    memory: dict[Phase, Blocks] = field(default_factory=dict)
+    views: float = 0
+
+    @property
+    def flops(self) -> float:
+        """Of the whole step; recomputed ones count again."""
+        return sum(work.flops for work in self.work.values())
+
+    @property
+    def peak(self) -> Blocks:
+        """The blocks at the moment when most of all is used."""
+        return max(self.memory.values(), key=total_bytes)
+
+    def towards(self, other: Trace, factor: float) -> Trace:
+        """What lies `factor` times as far from this trace as `other` does, along a straight line: of a deeper network, from two shallow ones."""
+        nothing = Work()
+        kinds = {**self.work, **other.work}
+        work = {kind: self.work.get(kind, nothing) * (1 - factor) + other.work.get(kind, nothing) * factor for kind in kinds}
+        memory: dict[Phase, Blocks] = {}
+        for phase, blocks in self.memory.items():
+            more = other.memory[phase]
+            memory[phase] = Counter(
+                {key: max(0, round(blocks[key] + factor * (more[key] - blocks[key]))) for key in {**blocks, **more}}
+            )
+        return Trace(work, memory, self.views + factor * (other.views - self.views))
+
+
+def total_bytes(blocks: Blocks) -> int:
+    """Bytes of all blocks together."""
+    return sum(size * number for (_, size), number in blocks.items())
+
+
+def bytes_by_part(blocks: Blocks) -> dict[Part, int]:
+    """Bytes of the blocks, by what they are for."""
+    parts: dict[Part, int] = dict.fromkeys(PARTS, 0)
+    for (part, size), number in blocks.items():
+        parts[part] += size * number
+    return parts
+
+
+class Recorder(TorchDispatchMode):
+    """Records operations, and the life of every block of memory, while it is active.
+
+    Args:
+        clock: seconds; with it every kernel is timed, which on a CPU runs to its end.
+
+    Attributes:
+        phase: to be set by who runs the step.
+        part: what new blocks are for, if they are for anything in particular.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        super().__init__()
+        self.phase: Phase = "forward"
+        self.part: Part | None = None
+        self._clock = clock or (lambda: 0.0)
+        self._work: dict[Operation, Work] = defaultdict(Work)
+        self._views = 0
+        self._live: dict[int, _Block] = {}
+        self._events: list[tuple[_Block, bool, Phase]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        began = self._clock()
+        out = func(*args, **kwargs)
+        seconds = self._clock() - began
+        if func is torch.ops.prim.device.default:
+            return out
+        inputs, outputs = _tensors((args, kwargs)), _tensors(out)
+        known = {_key(tensor) for tensor in inputs}
+        made = [tensor for tensor in outputs if _key(tensor) not in known]
+        copies = func is torch.ops.aten._to_copy.default and inputs and self._part_of(inputs[0]) == "parameters"
+        for tensor in made:
+            self._see(tensor, "copies" if copies else self.part)
+        if func is torch.ops.aten.mkldnn_rnn_layer.default:
+            # Its memory between the passes, of which fake tensors know nothing.
+            self._live[_key(outputs[3])].size = recurrent_workspace(args[0], args[2])
+        written = _changed(func, args, kwargs) if func._schema.is_mutable else made
+        if written:
+            self._note(func, args, kwargs, out, inputs, written, seconds)
+        else:
+            self._views += 1
+        return out
+
+    def own(self, tensors: Iterable[Tensor], part: Part) -> None:
+        """Count the blocks of these tensors as a part, also if they were there before."""
+        for tensor in tensors:
+            self._see(tensor, part).part = part
+
+    def forget(self) -> None:
+        """Begin anew with what is in memory now."""
+        self._work.clear()
+        self._views = 0
+        self._events = [(block, True, self.phase) for block in self._live.values()]
+
+    def trace(self) -> Trace:
+        """What has been recorded."""
+        for block, comes, phase in self._events:
+            if not comes and block.born == "forward" != phase and block.part is None:
+                block.part = "activations"
+        memory: dict[Phase, Blocks] = {}
+        most: dict[Phase, int] = {}
+        now: Blocks = Counter()
+        used = 0
+        for block, comes, phase in self._events:
+            now[block.part or "workspace", block.size] += 1 if comes else -1
+            used += block.size if comes else -block.size
+            if used > most.get(phase, -1):
+                most[phase] = used
+                memory[phase] = now
+                now = now.copy()
+        return Trace(dict(self._work), {phase: +blocks for phase, blocks in memory.items()}, self._views)
+
+    def _see(self, tensor: Tensor, part: Part | None) -> _Block:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._live:
+            block = self._live[key] = _Block(storage.nbytes(), self.phase, part)
+            self._events.append((block, True, self.phase))
+            weakref.finalize(storage, self._let_go, key)
+        return self._live[key]
+
+    def _part_of(self, tensor: Tensor) -> Part | None:
+        block = self._live.get(_key(tensor))
+        return None if block is None else block.part
+
+    def _let_go(self, key: int) -> None:
+        self._events.append((self._live.pop(key), False, self.phase))
+
+    def _note(self, func: Any, args: Any, kwargs: Any, out: Any, inputs: list[Tensor], written: list[Tensor], seconds: float) -> None:
+        name = func.overloadpacket._qualified_op_name.removeprefix("aten::")
+        formula = flop_registry.get(func.overloadpacket)
+        flops = formula(*args, **kwargs, out_val=out) if formula else _RECURRENT[name](*args) if name in _RECURRENT else 0
+        if name.startswith("_scaled_dot_product") and any(argument is True for argument in args):
+            name += " causal"
+        in_lists = any(isinstance(argument, list | tuple) and argument and isinstance(argument[0], Tensor) for argument in args)
+        shapes = () if in_lists else tuple(tuple(tensor.shape) for tensor in inputs)
+        kind = Operation(name, self.phase, str(written[0].dtype).removeprefix("torch."), shapes)
+        self._work[kind] += Work(1, flops, sum(map(_bytes, inputs)), sum(map(_bytes, written)), seconds)
+
+
+@dataclass(eq=False, slots=True)
+class _Block:
+    """A block of memory: its size in bytes, the phase in which it was made, and what it is for."""
+
+    size: int
+    born: Phase
+    part: Part | None
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_iter(tree) if isinstance(leaf, Tensor)]
+
+
+def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors that an operation writes into."""
+    changed: list[Tensor] = []
+    for number, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            changed += _tensors(kwargs.get(argument.name) if argument.kwarg_only else args[number] if number < len(args) else None)
+    return changed
+
+
+def _key(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _bytes(tensor: Tensor) -> int:
+    """What must be moved to go through a tensor once."""
+    return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
+
+
+def recurrent_workspace(x_TBI: Tensor, weight_state: Tensor) -> int:
+    """Bytes that oneDNN's LSTM layer keeps for its backward pass: gates, states, and gradients of states in float32, rows padded to 64 bytes.
+
+    Args:
+        x_TBI: what goes in, time first.
+        weight_state: (4 H, H), from state to gates.
+    """
+    time, batch, inputs = x_TBI.shape
+    width, item = weight_state.shape[1], x_TBI.element_size()
+
+    def padded(values: int, item: int) -> int:
+        step = 64 // item
+        rounded = -(-values // step) * step
+        return item * (rounded + step if rounded % 256 == 0 else rounded)
+
+    largest = max(inputs, width)
+    each = padded(4 * width, item) + padded(width, item)
+    states = 2 * padded(largest, item) + 4 * padded(largest, 4) + (2 * item + 8) * width
+    return batch * (time * each + (time + 1) * states)
+
+
+def _recurrent_flops(x: Tensor, weight_input: Tensor, weight_state: Tensor, *_: Any) -> int:
+    """Of oneDNN's layer: two products of matrices at every moment."""
+    moments = x.shape[0] * x.shape[1]
+    return 2 * moments * (weight_input.numel() + weight_state.numel())
+
+
+def _recurrent_backward_flops(*args: Any) -> int:
+    return 2 * _recurrent_flops(*args)
+
+
+_RECURRENT: dict[str, Callable[..., int]] = {
+    "mkldnn_rnn_layer": _recurrent_flops,
+    "mkldnn_rnn_layer_backward": _recurrent_backward_flops,
+}
+"""FLOPs of what PyTorch's registry doesn't know."""

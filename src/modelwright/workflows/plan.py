@@ -1,0 +1,332 @@
+"""`plan`: what a recipe's training needs and takes on a machine, and what else would fit, without allocating it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from rich.text import Text
+
+from modelwright.core.errors import InputError
+from modelwright.core.schema import Schema
+from modelwright.core.units import format_bytes, format_count, format_duration
+from modelwright.data.dataset import load
+from modelwright.data.shape import PREFIX, parse_shape
+from modelwright.planning.devices import Device, device_of, find_device
+from modelwright.planning.layout import Layout, parse_layout
+from modelwright.planning.machine import Accelerator, Machine
+from modelwright.training.machine import prepare_machine
+from modelwright.training.precision import PRECISION_GAIN
+from modelwright.training.steps import plan_steps
+from modelwright.workflows.advice import Advice, improvements, remedies
+from modelwright.workflows.here import this_cpu
+from modelwright.workflows.outlook import Outlook, best_layout
+from modelwright.workflows.recipe import Recipe
+from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.tracing import Subject
+from modelwright.workflows.train import chosen_recipe
+
+BAR = 24
+"""Characters of the bar of a memory of which all is used."""
+OPERATORS = 6
+"""Operators that are shown, those with the most work."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan.
+
+    Attributes:
+        outlook: of what was asked for.
+        steps: that the budget buys; None where that can't be told.
+        examples: of the training split.
+        price: of a device's hour.
+        advice: what would be better; what would fit, if it doesn't.
+        largest_batch: examples of a step that fit, of all devices.
+        largest_model: parameters of the widest model that fits; None where the family doesn't grow.
+        notes: what to know of the figures.
+    """
+
+    outlook: Outlook
+    steps: int | None
+    examples: int
+    price: float | None = None
+    advice: list[Advice] = field(default_factory=list)
+    largest_batch: int | None = None
+    largest_model: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def run_seconds(self) -> float | None:
+        """Of all steps, evaluations left out."""
+        return None if self.steps is None else self.steps * self.outlook.seconds.value
+
+    @property
+    def cost(self) -> float | None:
+        """In the currency of the price."""
+        return None if self.price is None or self.run_seconds is None else self.price * self.outlook.layout.devices * self.run_seconds / 3600
+
+    def operators(self) -> list[dict[str, Any]]:
+        """FLOPs of a device's step by operator and pass, the most first."""
+        flops: dict[tuple[str, str], float] = {}
+        for kind, work in self.outlook.trace.work.items():
+            if work.flops:
+                key = kind.name, kind.phase
+                flops[key] = flops.get(key, 0) + work.flops
+        ranked = sorted(flops.items(), key=lambda pair: -pair[1])
+        return [{"operator": name, "pass": phase, "flops": round(number)} for (name, phase), number in ranked]
+
+    def to_json(self) -> dict[str, Any]:
+        """As an object; memory, FLOPs and throughput are those of one device where there are several."""
+        outlook, layout = self.outlook, self.outlook.layout
+        count, memory, seconds = outlook.subject.count, outlook.memory, outlook.seconds
+        tokens = count.tokens if outlook.subject.schema.kind == "text" else None
+        each = outlook.samples_per_second / layout.devices
+        result: dict[str, Any] = {
+            "parameters": count.total_parameters,
+            "parameters_by_role": count.parameters,
+            "flops_per_step": round(outlook.trace.flops / layout.tensor),
+            "flops_per_sample": {"forward": count.flops, "training": count.training_flops},
+            "flops_by_operator": self.operators(),
+            "memory_bytes": {
+                "peak": memory.peak,
+                **memory.parts,
+                "allocator_reserve": memory.reserve or memory.parts.get("reserve", 0),
+                "needed": memory.needed,
+                "saving_a_checkpoint": memory.saving,
+                "evaluating": memory.evaluating,
+                "available": None if outlook.machine.limit == float("inf") else round(outlook.machine.limit),
+            },
+            "step_seconds": {"value": seconds.value, "low": seconds.low, "high": seconds.high},
+            "samples_per_second": each,
+            "tokens_per_second": None if tokens is None else each * tokens,
+            "mfu": outlook.mfu,
+            "fits": outlook.fits,
+            "device": outlook.machine.name,
+            "devices": layout.devices,
+            "layout": {"data": layout.data, "sharded": layout.sharded, "tensor": layout.tensor},
+            "all_devices": {
+                "samples_per_second": outlook.samples_per_second,
+                "tokens_per_second": None if tokens is None else outlook.samples_per_second * tokens,
+            },
+            "precision": outlook.subject.recipe.training.precision,
+            "batch_size": outlook.subject.batch_size,
+            "steps": self.steps,
+            "run_seconds": self.run_seconds,
+            "cost": self.cost,
+            "largest_batch": self.largest_batch,
+            "largest_model": self.largest_model,
+            "advice": [advice.to_json() for advice in self.advice],
+            "notes": self.notes,
+        }
+        return result
+
+
+def plan(
+    recipe: str | Path | Recipe,
+    *,
+    device: str | None = None,
+    devices: int = 1,
+    layout: str | None = None,
+    memory: float | None = None,
+    efficiency: float | None = None,
+    price: float | None = None,
+    settings: Iterable[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    advise: bool = True,
+    reporter: Reporter | None = None,
+) -> Plan:
+    """Foretell memory, time and cost of a training, and look for what would fit better.
+
+    Args:
+        recipe: a `Recipe`, a recipe file, a ready recipe's name, or data; `data.path` may be a shape, like `shape:text,vocabulary=50304`.
+        device: of the table, a YAML file that describes one, or `cpu` for this machine; None is where `train` would run.
+        devices: how many there are.
+        layout: `data`, `sharded`, `tensor`, or several with numbers; None is the fastest that fits.
+        memory: bytes of a device that may be used; None is all.
+        efficiency: share of the peak that products of matrices reach on the device, where it is known better than by the table.
+        price: of a device's hour.
+        settings: `dotted.key=value` overrides.
+        changes: dotted keys with values, likewise.
+        advise: whether to look for what would fit better.
+        reporter: whom to tell.
+
+    Raises:
+        InputError: recipe, device or layout are wrong, or nothing that the recipe asks for can ever fit.
+    """
+    reporter = reporter or Reporter()
+    prepare_machine()
+    if devices < 1:
+        raise InputError(f"a plan for {devices} devices", expected="at least 1")
+    chosen = recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {})
+    schema, examples = _data(chosen)
+    machine = _machine(device, memory, efficiency)
+    if machine.kind == "cpu" and devices > 1:
+        raise InputError(f"{devices} CPUs can't be planned", remedy="Name an accelerator with --device")
+    subject = _resolved(chosen, schema, machine)
+    if layout is None:
+        outlook = best_layout(subject, machine, devices)
+    else:
+        outlook = Outlook(subject, machine, parse_layout(layout, devices))
+    made = _advised(outlook, examples, price, advise)
+    _show(made, reporter)
+    return made
+
+
+def _data(recipe: Recipe) -> tuple[Schema, int]:
+    path = recipe.data.path
+    if path.startswith(PREFIX):
+        return parse_shape(path, recipe.data.context)
+    dataset = load(recipe.data, recipe.seed)
+    return dataset.schema, len(dataset.train)
+
+
+def _machine(name: str | None, memory: float | None, efficiency: float | None) -> Machine:
+    if name is None and torch.cuda.is_available():
+        called = torch.cuda.get_device_name()
+        found = device_of(called)
+        if found is not None:
+            return _accelerator(called, found, memory or torch.cuda.get_device_properties(0).total_memory, efficiency)
+    if name in (None, "cpu"):
+        return this_cpu(memory)
+    found = find_device(name)
+    return _accelerator(name, found, memory or 1e9 * found.memory, efficiency)
+
+
+def _accelerator(name: str, device: Device, limit: float, efficiency: float | None) -> Accelerator:
+    if efficiency is not None:
+        if not 0 < efficiency <= 1:
+            raise InputError(f"an efficiency of {efficiency:g}", expected="a share of the peak, above 0 and at most 1")
+        device = device._replace(efficiency=efficiency)
+    return Accelerator(name, device, limit)
+
+
+def _resolved(recipe: Recipe, schema: Schema, machine: Machine) -> Subject:
+    """The subject in the number format that training would choose."""
+    if recipe.training.precision != "auto":
+        return Subject.of(recipe, schema, machine.kind)
+    subject = {
+        precision: Subject.of(recipe.replace(training=recipe.training.replace(precision=precision)), schema, machine.kind)
+        for precision in ("float32", "bfloat16")
+    }
+    if isinstance(machine, Accelerator):
+        return subject["bfloat16" if machine.device.bfloat16 else "float32"]
+    part = max(1, recipe.training.batch_size // recipe.training.accumulation)
+    seconds = {
+        precision: Outlook(each.with_training(batch_size=part, accumulation=1), machine, Layout()).seconds.value
+        for precision, each in subject.items()
+    }
+    return subject["bfloat16" if seconds["bfloat16"] < PRECISION_GAIN * seconds["float32"] else "float32"]
+
+
+def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool) -> Plan:
+    recipe = outlook.subject.recipe
+    training, size = recipe.training, outlook.subject.batch_size
+    count = outlook.subject.count
+    steps = plan_steps(
+        training.budget,
+        samples_per_epoch=examples,
+        steps_per_epoch=max(1, examples // size),
+        flops_per_sample=count.training_flops,
+        tokens_per_sample=count.tokens if outlook.subject.schema.kind == "text" else None,
+    )
+    if training.budget.seconds is not None:
+        steps = max(1, int(training.budget.seconds / outlook.seconds.value))
+    notes = []
+    if training.compile is True:
+        notes.append("compiling is not planned: the figures are those of eager PyTorch, which needs more memory and time")
+    if outlook.machine.kind == "cpu" and not outlook.machine.profile.samples:  # type: ignore[attr-defined]
+        notes.append("this machine has no profile yet: run modelwright doctor --profile once for times that are twice as near")
+    made = Plan(outlook, steps, examples, price, notes=notes)
+    if not advise:
+        return made
+    if not outlook.fits:
+        return Plan(outlook, steps, examples, price, remedies(outlook), notes=notes)
+    batch = outlook.largest_batch() * outlook.layout.batches
+    larger = outlook.larger_model()
+    return Plan(
+        outlook,
+        steps,
+        examples,
+        price,
+        improvements(outlook),
+        batch,
+        None if larger is None else larger[1].subject.count.total_parameters,
+        notes,
+    )
+
+
+def _show(made: Plan, reporter: Reporter) -> None:
+    outlook = made.outlook
+    subject, memory, seconds, layout = outlook.subject, outlook.memory, outlook.seconds, outlook.layout
+    recipe, count = subject.recipe, subject.count
+    text = subject.schema.kind == "text"
+    what = f"{subject.batch_size:,} x {count.tokens:,} tokens" if text else f"{subject.batch_size:,} examples"
+    roles = " · ".join(f"{role} {format_count(number)}" for role, number in count.parameters.items() if number)
+    reporter.say("model", f"{recipe.model.family} of {format_count(count.total_parameters)} parameters ({roles})")
+    per = "token" if text else "example"
+    each = count.training_flops_per_token if text else count.training_flops
+    reporter.say("step", f"{what} · {recipe.training.precision} · {format_count(each)}FLOPs a {per}")
+    where = outlook.machine.name if layout.devices == 1 else f"{layout.devices} x {outlook.machine.name} · {layout}"
+    reporter.say("machine", where)
+    reporter.show(_memory_table(outlook))
+    reporter.show(_operator_table(made))
+    rate = outlook.samples_per_second * (count.tokens if text else 1)
+    reporter.say(
+        "time",
+        f"{_short(seconds.value)} a step ({_short(seconds.low)} to {_short(seconds.high)}) · {format_count(rate)} "
+        f"{'tokens' if text else 'examples'}/s · {outlook.mfu:.0%} of the peak",
+    )
+    if made.run_seconds is not None:
+        cost = "" if made.cost is None else f" · costs {made.cost:,.2f}"
+        reporter.say("run", f"{made.steps:,} steps in {format_duration(made.run_seconds)}{cost}")
+    used = f"{memory.needed / outlook.machine.limit:.0%} of {format_bytes(outlook.machine.limit)}"
+    if outlook.fits:
+        most = [] if made.largest_batch is None else [f"largest batch {made.largest_batch:,}"]
+        most += [] if made.largest_model is None else [f"largest model {format_count(made.largest_model)} parameters"]
+        reporter.say("fits", " · ".join([f"yes, in {used}", *most]))
+    else:
+        part = memory.largest
+        reporter.say("fits", f"no, it needs {used}, of which {part} take {format_bytes(memory.parts[part])}. What would fit:")
+    for number, advice in enumerate(made.advice, 1):
+        gain = f"{advice.speed:.2g}x as fast" if advice.speed < 1 or advice.speed >= WORTH_SAYING else "as fast"
+        reporter.say("" if number > 1 else "advice", f"{advice.change}: {advice.text}, {gain}, {format_bytes(advice.memory)}")
+    for note in made.notes:
+        reporter.say("note", note)
+
+
+WORTH_SAYING = 1.05
+
+
+def _short(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def _memory_table(outlook: Outlook) -> Table:
+    memory, limit = outlook.memory, outlook.machine.limit
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(justify="left", min_width=12)
+    table.add_column(justify="right", min_width=9)
+    table.add_column()
+    whole = max(memory.needed, limit if limit != float("inf") else memory.needed)
+    for part, size in sorted(memory.parts.items(), key=lambda pair: -pair[1]):
+        if size >= 0.002 * memory.needed:
+            table.add_row(f"  {part}", format_bytes(size), Text("█" * max(1, round(BAR * size / whole)), style="cyan"))
+    if memory.reserve:
+        table.add_row("  reserve", format_bytes(memory.reserve), Text("░" * max(1, round(BAR * memory.reserve / whole)), style="cyan"))
+    table.add_row("  memory", format_bytes(memory.needed), Text("a device" if outlook.layout.devices > 1 else "", style="dim"))
+    return table
+
+
+def _operator_table(made: Plan) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    operators = made.operators()
+    whole = sum(row["flops"] for row in operators) or 1
+    for row in operators[:OPERATORS]:
+        share = row["flops"] / whole
+        table.add_row(f"  {row['operator']}", row["pass"], f"{format_count(row['flops'])}FLOPs", Text("█" * max(1, round(BAR * share)), style="magenta"))
+    return table

@@ -1,0 +1,164 @@
+"""Tracing: the step of a recipe, run on tensors without values, whole or told by two networks of fewer blocks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from modelwright.core.device import standing_for
+from modelwright.core.errors import InputError
+from modelwright.core.schema import Schema
+from modelwright.data.shape import made_up_batch
+from modelwright.models.network import assemble, choose_stem, meta_network
+from modelwright.planning.count import Count, count
+from modelwright.planning.trace import Trace
+from modelwright.tasks.task import choose_task
+from modelwright.training.rehearsal import rehearse
+from modelwright.workflows.recipe import Recipe
+
+SHALLOW = (2, 3)
+"""Blocks of the two networks that stand for a deeper one."""
+DEEP = 8
+"""Blocks from which on they do."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is planned: a recipe on data of a schema, without any `auto` that decides on a step.
+
+    Attributes:
+        recipe: with precision and memory layout resolved.
+        schema: of its data.
+        kind: `cpu` or `cuda`: whose kernels are used.
+    """
+
+    recipe: Recipe
+    schema: Schema
+    kind: str
+
+    @classmethod
+    def of(cls, recipe: Recipe, schema: Schema, kind: str) -> Subject:
+        """Fill in what the recipe leaves open.
+
+        Raises:
+            InputError: a part doesn't fit the data or another part.
+        """
+        task = choose_task(schema, recipe.task)
+        stem = recipe.stem or choose_stem(schema, recipe.model)
+        optimizer = recipe.training.optimizer.resolved(torch.device("cpu"))
+        training = recipe.training.replace(optimizer=optimizer, memory_format="contiguous")
+        return cls(recipe.replace(task=task, stem=stem, training=training), schema, kind)
+
+    def with_training(self, **settings: object) -> Subject:
+        """The same with other settings of training."""
+        return replace(self, recipe=self.recipe.replace(training=self.recipe.training.replace(**settings)))
+
+    def with_model(self, **settings: object) -> Subject:
+        """The same with other settings of the family."""
+        return replace(self, recipe=self.recipe.replace(model=self.recipe.model.replace(**settings)))
+
+    @property
+    def batch_size(self) -> int:
+        """Examples of a step."""
+        return self.recipe.training.batch_size
+
+    @property
+    def depth(self) -> int:
+        """Blocks of the network, 1 for a family that has none."""
+        return getattr(self.recipe.model, "depth", None) or getattr(self.recipe.model, "blocks", None) or 1
+
+    @cached_property
+    def outputs(self) -> int:
+        """Numbers that the task asks of the network."""
+        return self.recipe.task.build(self.schema).outputs
+
+    def meta(self) -> nn.Module:
+        """The network on the meta device."""
+        return self._build(meta_network)
+
+    def _build(self, build: Callable[..., nn.Module]) -> nn.Module:
+        recipe = self.recipe
+        return build(self.schema, recipe.model, self.outputs, stem=recipe.stem, head=recipe.head)
+
+    @cached_property
+    def count(self) -> Count:
+        """Parameters, and FLOPs of the forward pass; of a deep network told by two shallow ones."""
+        if (shallow := self._shallow()) is None:
+            return self._count()
+        few, more = (each._count() for each in shallow)
+        factor = (self.depth - SHALLOW[0]) / (SHALLOW[1] - SHALLOW[0])
+        parameters = {role: round(few.parameters[role] + factor * (more.parameters[role] - few.parameters[role])) for role in few.parameters}
+        return Count(parameters, round(few.flops + factor * (more.flops - few.flops)), few.tokens)
+
+    def _count(self) -> Count:
+        with torch.device("meta"):
+            inputs = made_up_batch(self.schema, 2).inputs
+        return count(self.meta(), inputs)
+
+    @cached_property
+    def largest_unit(self) -> int:
+        """Parameters of the largest of: a block, the stem, the head."""
+        network = (self._shallow() or [self])[0].meta()
+        units = [module for name, module in network.named_modules() if name.split(".")[-1].isdecimal() and ".blocks." in f".{name}"]
+        units += [part for name, part in network.named_children() if name != "backbone" or not units]
+        return max(sum(parameter.numel() for parameter in unit.parameters()) for unit in units)
+
+    def trace(self, batch_size: int | None = None, accumulation: int | None = None) -> Trace:
+        """A step's trace.
+
+        Args:
+            batch_size: examples of the whole step; None is the recipe's.
+            accumulation: slices that it is cut to, likewise.
+
+        Raises:
+            InputError: the batch can't be cut so.
+        """
+        size, slices = batch_size or self.batch_size, accumulation or self.recipe.training.accumulation
+        slices = min(slices, size)
+        if slices <= 2:
+            return self._deep_trace(size, slices)
+        # All slices from the second on are alike.
+        one, two = self._deep_trace(-(-size // slices), 1), self._deep_trace(2 * -(-size // slices), 2)
+        return replace(one.towards(two, slices - 1), memory=two.memory)
+
+    def _deep_trace(self, size: int, slices: int) -> Trace:
+        shallow = self._shallow()
+        if shallow is None:
+            return self._trace(size, slices)
+        few, more = (each._trace(size, slices) for each in shallow)
+        return few.towards(more, (self.depth - SHALLOW[0]) / (SHALLOW[1] - SHALLOW[0]))
+
+    def _shallow(self) -> list[Subject] | None:
+        """Two shallower networks on whose line this one lies; None for a network with few blocks, or whose blocks are not alike."""
+        if self.depth <= DEEP or getattr(self.recipe.model, "depth", None) is None:
+            return None
+        return [self.with_model(depth=blocks) for blocks in SHALLOW] if self._alike else None
+
+    @cached_property
+    def _alike(self) -> bool:
+        sizes = [sum(p.numel() for p in self.with_model(depth=blocks).meta().parameters()) for blocks in (*SHALLOW, SHALLOW[1] + 1)]
+        return sizes[2] - sizes[1] == sizes[1] - sizes[0]
+
+    def _trace(self, size: int, slices: int) -> Trace:
+        config = self.recipe.training.replace(batch_size=size, accumulation=slices)
+        task = self.recipe.task.build(self.schema)
+        documents = self.schema.kind == "text" and self.recipe.data.packing == "separate"
+        with warnings.catch_warnings(), standing_for(self.kind), FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
+            warnings.simplefilter("ignore")
+            network = self._build(assemble)
+            batch = made_up_batch(self.schema, size, documents=documents)
+            try:
+                return rehearse(config, network, task, batch)
+            except (RuntimeError, NotImplementedError, ValueError) as error:
+                if isinstance(error, InputError):
+                    raise
+                raise InputError(
+                    f"a step of this network can't be traced ({type(error).__name__}: {str(error).splitlines()[0][:120]})",
+                    remedy="Check that batch and model fit each other; layers of your own must not depend on values",
+                ) from None
