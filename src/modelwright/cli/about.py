@@ -30,18 +30,24 @@ def recipes(name: str | None = None, /, *, printing: Printing = Printing()) -> N
 
 
 @app.command
-def doctor(*, printing: Printing = Printing()) -> None:
+def doctor(*, profile: bool = False, printing: Printing = Printing()) -> None:
     """Look at this machine: versions, cores, memory, what number formats are fast, which extras are there.
 
     **Examples**
 
     - `modelwright doctor`
     - `modelwright doctor --json`
+    - `modelwright doctor --profile`
+
+    Parameters
+    ----------
+    profile
+        Measure for a minute how fast this CPU's kernels are, and keep it for `plan`. The machine should be quiet.
     """
     from modelwright.workflows.doctor import doctor as work
 
     reporter = reporter_of(printing)
-    answer(printing, work(reporter=reporter))
+    answer(printing, work(profile=profile, reporter=reporter))
 
 
 @app.command

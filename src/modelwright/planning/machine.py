@@ -20,9 +20,9 @@ from modelwright.planning.layout import Layout
 from modelwright.planning.profile import Profile
 from modelwright.planning.trace import Trace, bytes_by_part
 
-HEAP_SPREAD = 0.8
-"""Share of a step's activations that the heap of a CPU process comes to lose in gaps between blocks; see docs/decisions.md."""
-CODE = 30e6
+HEAP_GAPS = 0.15
+"""Bytes that the heap of a CPU process comes to hold in gaps, as a share of what a step allocates; fitted on 34 trainings (docs/decisions.md)."""
+CODE = 32e6
 """Bytes of kernels' code and tables that a process loads when it trains."""
 CPU_SPREAD = 0.35
 """Relative half-width of the interval of a CPU's seconds."""
@@ -165,8 +165,7 @@ def heap_gaps(trace: Trace) -> float:
     Memory that is asked for with an alignment never fits where a block of the same size was, and small blocks that stay in the allocator's caches
     keep their neighbors from becoming one.
     """
-    parts = bytes_by_part(trace.peak)
-    return HEAP_SPREAD * parts["activations"]
+    return HEAP_GAPS * trace.allocated
 
 
 def _with_kept(memory: Memory, step: Step, layout: Layout) -> Memory:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from modelwright.planning.trace import Operation, Trace, Work
 
-NEIGHBORS = 3
+NEIGHBORS = 5
 """Measured calls whose deviations from the straight line are taken over, the nearest ones."""
 
 
@@ -111,9 +111,9 @@ class _Kernel:
         straight = max(float((work @ self._line)[0]), 1e-9)
         distance = np.abs(self._places - _place(work)).sum(1)
         nearest = np.argsort(distance)[:NEIGHBORS]
-        weight = 1 / (0.1 + distance[nearest]) ** 2
+        weight = 1 / (0.3 + distance[nearest]) ** 2
         # Far from all that was measured the line alone counts.
-        trust = 1 / (1 + float(distance[nearest[0]]) ** 2 / 8)
+        trust = 1 / (1 + float(distance[nearest[0]]) ** 2 / 100)
         return straight * math.exp(trust * float((weight * self._deviations[nearest]).sum() / weight.sum()))
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, Literal
 
 import torch
@@ -84,12 +85,12 @@ class Trace:
     Attributes:
         work: by kind of operation.
         memory: for each phase the blocks at the moment when most is used.
-        views: operations that only look at memory in another way; they cost a call each.
+        allocated: bytes of all blocks that come in a step, however soon they go.
     """
 
     work: dict[Operation, Work] = field(default_factory=dict)
     memory: dict[Phase, Blocks] = field(default_factory=dict)
-    views: float = 0
+    allocated: float = 0
 
     @property
     def flops(self) -> float:
@@ -112,7 +113,17 @@ class Trace:
             memory[phase] = Counter(
                 {key: max(0, round(blocks[key] + factor * (more[key] - blocks[key]))) for key in {**blocks, **more}}
             )
-        return Trace(work, memory, self.views + factor * (other.views - self.views))
+        return Trace(work, memory, self.allocated + factor * (other.allocated - self.allocated))
+
+
+def typical(traces: list[Trace]) -> Trace:
+    """The last of several traces of the same step, with the median of their seconds by kind of operation."""
+    last = traces[-1]
+    work = {
+        kind: replace(each, seconds=median([trace.work[kind].seconds for trace in traces if kind in trace.work]))
+        for kind, each in last.work.items()
+    }
+    return replace(last, work=work)
 
 
 def total_bytes(blocks: Blocks) -> int:
@@ -145,9 +156,9 @@ class Recorder(TorchDispatchMode):
         self.part: Part | None = None
         self._clock = clock or (lambda: 0.0)
         self._work: dict[Operation, Work] = defaultdict(Work)
-        self._views = 0
         self._live: dict[int, _Block] = {}
         self._events: list[tuple[_Block, bool, Phase]] = []
+        self._before: set[_Block] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -168,8 +179,6 @@ class Recorder(TorchDispatchMode):
         written = _changed(func, args, kwargs) if func._schema.is_mutable else made
         if written:
             self._note(func, args, kwargs, out, inputs, written, seconds)
-        else:
-            self._views += 1
         return out
 
     def own(self, tensors: Iterable[Tensor], part: Part) -> None:
@@ -180,7 +189,7 @@ class Recorder(TorchDispatchMode):
     def forget(self) -> None:
         """Begin anew with what is in memory now."""
         self._work.clear()
-        self._views = 0
+        self._before = set(self._live.values())
         self._events = [(block, True, self.phase) for block in self._live.values()]
 
     def trace(self) -> Trace:
@@ -191,15 +200,16 @@ class Recorder(TorchDispatchMode):
         memory: dict[Phase, Blocks] = {}
         most: dict[Phase, int] = {}
         now: Blocks = Counter()
-        used = 0
+        used = allocated = 0
         for block, comes, phase in self._events:
             now[block.part or "workspace", block.size] += 1 if comes else -1
             used += block.size if comes else -block.size
+            allocated += block.size if comes and block not in self._before else 0
             if used > most.get(phase, -1):
                 most[phase] = used
                 memory[phase] = now
                 now = now.copy()
-        return Trace(dict(self._work), {phase: +blocks for phase, blocks in memory.items()}, self._views)
+        return Trace(dict(self._work), {phase: +blocks for phase, blocks in memory.items()}, allocated)
 
     def _see(self, tensor: Tensor, part: Part | None) -> _Block:
         storage = tensor.untyped_storage()

@@ -13,7 +13,7 @@ import torch
 from modelwright.core.disk import write_atomic
 from modelwright.planning.profile import Profile, samples_of
 from modelwright.training.device_peaks import probe_cpu
-from modelwright.training.references import references, time_step
+from modelwright.training.references import Timed, references, time_step
 
 COPY_BYTES = 1 << 27
 """Of the copy that the memory's bandwidth is told by: more than any cache holds."""
@@ -44,11 +44,14 @@ def measure_profile(
         longest = max(longest, time.perf_counter() - began)
         progress(number + 1, len(steps))
     traces = [each.trace for each in timed]
-    overheads = [
-        (each.seconds - sum(work.seconds for work in each.trace.work.values())) / sum(work.calls for work in each.trace.work.values())
-        for each in timed
-    ]
-    return profile.model_copy(update={"samples": samples_of(traces), "overhead": max(0.0, median(overheads))})
+    return profile.model_copy(update={"samples": samples_of(traces), "overhead": _overhead(timed)})
+
+
+def _overhead(timed: list[Timed]) -> float:
+    """Seconds that a call costs beside its kernel: what whole steps take more than their kernels, by least squares in the calls."""
+    calls = [sum(work.calls for work in each.trace.work.values()) for each in timed]
+    beside = [each.seconds - sum(work.seconds for work in each.trace.work.values()) for each in timed]
+    return max(0.0, sum(c * b for c, b in zip(calls, beside, strict=True)) / max(1.0, sum(c * c for c in calls)))
 
 
 def rough_profile(machine: str, memory: int) -> Profile:

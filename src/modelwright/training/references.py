@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -18,7 +18,7 @@ from modelwright.models.network import build_network
 from modelwright.planning.trace import Trace
 from modelwright.tasks.task import choose_task
 from modelwright.training.config import TrainingConfig
-from modelwright.training.rehearsal import STEPS_TIMED, rehearse
+from modelwright.training.rehearsal import rehearse
 from modelwright.training.resolution import build_rule
 from modelwright.training.rule import Precision
 
@@ -59,26 +59,64 @@ _TABLE = "shape:table,numbers=16,categories=8,values=20"
 
 def references() -> Iterator[Reference]:
     """All of them, the ones that tell most first."""
-    for precision in ("float32", "bfloat16"):
-        yield Reference(_TEXT, "transformer", 8, 128, {"width": 256, "depth": 2, "num_heads": 4}, precision)
-        yield Reference(_DIGITS, "cnn", 64, settings={}, precision=precision)
-        yield Reference(_TEXT, "lstm", 16, 64, {"width": 256, "depth": 1}, precision)
-        yield Reference(_TABLE, "mlp", 256, settings={"width": 512}, precision=precision)
-    for precision in ("float32", "bfloat16"):
-        yield Reference(_TEXT, "transformer", 16, 64, {"width": 64, "depth": 2, "num_heads": 2}, precision, "muon")
-        yield Reference(_WORDS, "transformer", 4, 256, {"width": 512, "depth": 1, "num_heads": 8}, precision)
-        yield Reference(_DIGITS, "transformer", 64, settings={"width": 64, "depth": 2}, precision=precision)
-        yield Reference(_DIGITS, "transformer", 16, settings={"width": 128, "depth": 2, "num_heads": 4}, precision=precision)
-        yield Reference(_PHOTOS, "cnn", 16, settings={"channels": (32, 64, 128), "residual": True}, precision=precision, optimizer="sgd")
-        yield Reference(_PHOTOS, "cnn", 128, settings={"channels": (16, 32)}, precision=precision)
-        yield Reference(_DIGITS, "lstm", 128, settings={"width": 64, "depth": 2}, precision=precision)
-        yield Reference(_DIGITS, "gru", 64, settings={"width": 128, "depth": 1}, precision=precision)
-        yield Reference(_WORDS, "lstm", 8, 32, {"width": 512, "depth": 1}, precision, "muon")
-        yield Reference(_TABLE, "mlp", 32, settings={"width": 128}, precision=precision, optimizer="muon")
-        yield Reference(_DIGITS, "mlp", 1024, settings={"width": 256}, precision=precision, optimizer="sgd")
-        yield Reference(_TABLE, "transformer", 128, settings={"width": 64, "depth": 2}, precision=precision)
-        yield Reference(_TEXT, "hybrid", 8, 128, {"width": 128}, precision)
-        yield Reference(_TEXT, "rnn", 32, 32, {"width": 128}, precision)
+    formats: tuple[Precision, ...] = ("float32", "bfloat16")
+    for row in (*_FIRST, *_SECOND):
+        for precision in formats:
+            yield replace(row, precision=precision)
+
+
+def _attention(shape: str, batch: int, context: int, width: int, optimizer: str = "adamw") -> Reference:
+    return Reference(shape, "transformer", batch, context, {"width": width, "depth": 2, "num_heads": max(2, width // 64)}, optimizer=optimizer)
+
+
+def _grid(shape: str, batch: int, optimizer: str = "adamw", **settings: Any) -> Reference:
+    return Reference(shape, "cnn", batch, settings=settings, optimizer=optimizer)
+
+
+def _plain(shape: str, batch: int, width: int, optimizer: str = "adamw") -> Reference:
+    return Reference(shape, "mlp", batch, settings={"width": width}, optimizer=optimizer)
+
+
+def _memory(family: str, shape: str, batch: int, context: int, width: int, depth: int = 1, optimizer: str = "adamw") -> Reference:
+    return Reference(shape, family, batch, context, {"width": width, "depth": depth}, optimizer=optimizer)
+
+
+_FIRST = (
+    _attention(_TEXT, 8, 128, 256),
+    _grid(_DIGITS, 64),
+    _memory("lstm", _TEXT, 16, 64, 256),
+    _plain(_TABLE, 256, 512),
+    _attention(_DIGITS, 64, 0, 64),
+    _attention(_TEXT, 16, 64, 64, "muon"),
+    _grid(_PHOTOS, 16, "sgd", channels=(32, 64, 128), residual=True),
+    _memory("lstm", _DIGITS, 128, 0, 64, 2),
+    _plain(_DIGITS, 1024, 256, "sgd"),
+    _attention(_WORDS, 4, 256, 512),
+    _memory("gru", _DIGITS, 64, 0, 128),
+    _memory("rnn", _TEXT, 32, 32, 128),
+    Reference(_TEXT, "hybrid", 8, 128, {"width": 128}),
+    _attention(_TABLE, 128, 0, 64),
+)
+_SECOND = (
+    _grid(_DIGITS, 512),
+    _grid(_DIGITS, 16),
+    _memory("lstm", _WORDS, 8, 32, 512, optimizer="muon"),
+    _plain(_TABLE, 32, 128, "muon"),
+    _plain(_TABLE, 2048, 128),
+    _plain(_TABLE, 64, 2048),
+    _grid(_PHOTOS, 128, channels=(16, 32)),
+    _grid(_PHOTOS, 64, channels=(64, 128), residual=True),
+    _attention(_TEXT, 4, 512, 128),
+    _attention(_TEXT, 32, 64, 128, "sgd"),
+    _attention(_DIGITS, 16, 0, 192),
+    _attention(_DIGITS, 256, 0, 64),
+    _memory("lstm", _TEXT, 64, 32, 128),
+    _memory("lstm", _DIGITS, 512, 0, 128),
+    _memory("lstm", _TEXT, 4, 256, 256, 2),
+    _attention(_TEXT, 16, 256, 192),
+    _memory("gru", _TEXT, 16, 64, 256),
+    _memory("lstm", _TEXT, 32, 64, 512),
+)
 
 
 def time_step(reference: Reference) -> Timed:
@@ -97,8 +135,7 @@ def time_step(reference: Reference) -> Timed:
             began = time.perf_counter()
             rule.step(batch, step, 0.4, 0.6)
             seconds.append(time.perf_counter() - began)
-    each = 1 / STEPS_TIMED
-    return Timed(Trace({kind: work * each for kind, work in trace.work.items()}, trace.memory, trace.views * each), median(seconds[1:]))
+    return Timed(trace, median(seconds[1:]))
 
 
 def settings(schema: Schema, family: FamilyConfig, reference: Reference) -> TrainingConfig:

@@ -10,14 +10,18 @@ from torch import Tensor, nn
 
 from modelwright.core.batch import Batch
 from modelwright.core.device import has_values
-from modelwright.planning.trace import Recorder, Trace
+from modelwright.planning.trace import Recorder, Trace, typical
 from modelwright.tasks.task import LossTask
 from modelwright.training.activation_checkpointing import checkpoint_activations
 from modelwright.training.config import TrainingConfig
 from modelwright.training.rule import StepOutcome, SupervisedRule
 
-STEPS_TIMED = 3
-"""Steps over which kernels are timed."""
+STEPS_TIMED = 5
+"""Steps over which kernels are timed; of each kind the median counts."""
+
+
+WARM = 2
+"""Steps before them."""
 
 
 class _RecordedRule(SupervisedRule):
@@ -71,7 +75,7 @@ def rehearse(
     recorder = rule.recorder = Recorder(clock)
     head: nn.Module = network.head  # type: ignore[assignment]
     hook = head.register_forward_pre_hook(lambda *_: setattr(recorder, "part", "logits"))
-    for step in range(STEPS_TIMED if clock else 0):
+    for step in range(WARM if clock else 0):
         rule.step(batch, step, 0.4, 0.6)
     with recorder:
         recorder.own(network.parameters(), "parameters")
@@ -88,10 +92,12 @@ def rehearse(
         live = [tensor for tensor in network.state_dict().values() if config.ema and tensor.is_floating_point()]
         average = [torch.zeros_like(tensor) for tensor in live]
         recorder.own(average, "average")
-        recorder.forget()
+        traces = []
         for step in range(STEPS_TIMED if clock else 1):
+            recorder.forget()
             rule.step(batch, step, 0.4, 0.6)
             if average:
                 torch._foreach_lerp_(average, live, 0.1)  # pyright: ignore[reportPrivateImportUsage]
+            traces.append(recorder.trace())
     hook.remove()
-    return recorder.trace()
+    return typical(traces)

@@ -17,7 +17,11 @@ from rich.table import Table
 
 from modelwright.core.units import format_bytes
 from modelwright.core.version import __version__
-from modelwright.workflows.reporter import Reporter
+from modelwright.planning.profile import Profile
+from modelwright.training.machine import prepare_machine
+from modelwright.training.profiling import load_profile, measure_profile, save_profile
+from modelwright.workflows.here import machine_memory, machine_name, profile_path
+from modelwright.workflows.reporter import Reporter, steps_bar
 
 NEEDED = ("torch", "numpy", "safetensors", "pydantic", "PyYAML", "cyclopts", "rich")
 OPTIONAL = {
@@ -37,22 +41,55 @@ class Diagnosis:
     packages: dict[str, str | None]
     gigaflops: dict[str, float]
     problems: tuple[str, ...]
+    profile: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All of it, as one object."""
-        return {"facts": self.facts, "packages": self.packages, "gigaflops": self.gigaflops, "problems": list(self.problems)}
+        facts = {"facts": self.facts, "packages": self.packages, "gigaflops": self.gigaflops, "problems": list(self.problems)}
+        return {**facts, "profile": self.profile}
 
 
-def doctor(*, reporter: Reporter | None = None) -> Diagnosis:
-    """Look at the machine; takes a second or two and changes nothing."""
+def doctor(*, profile: bool = False, reporter: Reporter | None = None) -> Diagnosis:
+    """Look at the machine; takes a second or two and changes nothing.
+
+    Args:
+        profile: measure for a minute what the CPU is fast at, and keep it for plans.
+        reporter: whom to tell.
+    """
     reporter = reporter or Reporter()
+    measured = _measure(reporter) if profile else load_profile(profile_path(), machine_name())
     facts = _facts()
     packages = {name: _version(name) for name in (*NEEDED, *OPTIONAL)}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     gigaflops = {name: _gigaflops(getattr(torch, name), device) for name in ("float32", "bfloat16")}
-    found = Diagnosis(facts, packages, gigaflops, tuple(_problems(facts, packages)))
+    found = Diagnosis(facts, packages, gigaflops, tuple(_problems(facts, packages)), _facts_of(measured))
     _show(found, reporter)
     return found
+
+
+def _measure(reporter: Reporter) -> Profile:
+    """Make this machine's profile, and keep it."""
+    prepare_machine()
+    with steps_bar(reporter, " profile  ") as progress:
+        found = measure_profile(machine_name(), machine_memory() or 0, progress=progress)
+    save_profile(found, profile_path())
+    return found
+
+
+def _facts_of(profile: Profile | None) -> dict[str, Any] | None:
+    """What a person may want to know of a profile."""
+    if profile is None:
+        return None
+    return {
+        "path": str(profile_path()),
+        "when": profile.when,
+        "kernels": len({(sample.name, sample.dtype) for sample in profile.samples}),
+        "samples": len(profile.samples),
+        "flops_per_second": profile.peaks,
+        "memory_bytes_per_second": profile.bandwidth,
+        "loading_bytes_per_second": profile.loading,
+        "overhead_seconds": profile.overhead,
+    }
 
 
 def _facts() -> dict[str, Any]:
@@ -61,29 +98,14 @@ def _facts() -> dict[str, Any]:
         "modelwright": __version__,
         "python": platform.python_version(),
         "system": platform.platform(terse=True),
-        "processor": _processor(),
+        "processor": machine_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
-        "memory_bytes": _memory(),
+        "memory_bytes": machine_memory(),
         "free_disk_bytes": disk.free,
         "accelerators": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
     return facts
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _version(package: str) -> str | None:
@@ -133,6 +155,12 @@ def _show(found: Diagnosis, reporter: Reporter) -> None:
     for dtype, rate in found.gigaflops.items():
         table.add_row(f"{dtype} matrix product", f"{rate:,.0f} GFLOP/s")
     table.add_row("packages", ", ".join(f"{name} {number}" for name, number in found.packages.items() if number))
+    if found.profile:
+        table.add_row("profile", f"{found.profile['samples']} calls of {found.profile['kernels']} kernels, of {found.profile['when'][:10]}")
+        table.add_row("memory bandwidth", f"{found.profile['memory_bytes_per_second'] / 1e9:.1f} GB/s")
+        table.add_row("loading", f"{found.profile['loading_bytes_per_second'] / 1e9:.1f} GB/s")
+    else:
+        table.add_row("profile", "none yet; doctor --profile measures for a minute, and plans become twice as near")
     reporter.show(table)
     for problem in found.problems:
         reporter.say("note", problem)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -65,3 +68,15 @@ class Reporter:
             with disk_errors(self._log), self._log.open("a", encoding="utf-8") as file:
                 file.write(self._waiting)
             self._waiting = ""
+
+
+@contextmanager
+def steps_bar(reporter: Reporter, title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with the time left, to be told how many of how many steps are done; nothing where nobody looks."""
+    if not reporter.visible:
+        yield lambda done, of: None
+        return
+    columns = (TextColumn(title), BarColumn(), TimeRemainingColumn(compact=True), TextColumn("left"))
+    with Progress(*columns, console=reporter.console, transient=True) as bar:
+        task = bar.add_task(title)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
