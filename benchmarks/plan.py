@@ -17,13 +17,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
+from result import hardware
 
 from modelwright.core.config import validate
 from modelwright.data.shape import parse_shape
@@ -64,7 +64,9 @@ def configurations() -> Iterator[dict[str, Any]]:
             for batch in (40, 200):
                 yield _recipe(DIGITS, "transformer", batch, precision, checkpointing=checkpointing, width=160, depth=4, num_heads=4)
             for batch in (6, 24):
-                yield _recipe(TEXT, "transformer", batch, precision, checkpointing=checkpointing, context=192, width=320, depth=4, num_heads=5)
+                yield _recipe(
+                    TEXT, "transformer", batch, precision, checkpointing=checkpointing, context=192, width=320, depth=4, num_heads=5
+                )
         yield _recipe(PHOTOS, "transformer", 32, precision, "sgd", width=192, depth=3, num_heads=3)
         yield _recipe(TEXT, "transformer", 12, precision, "muon", context=128, width=256, depth=6, num_heads=8)
         yield _recipe(WORDS, "transformer", 6, precision, context=160, width=288, depth=3, num_heads=6)
@@ -72,7 +74,15 @@ def configurations() -> Iterator[dict[str, Any]]:
 
 
 def _recipe(
-    path: str, family: str, batch: int, precision: str, optimizer: str = "adamw", *, context: int = 64, checkpointing: bool = False, **model: Any
+    path: str,
+    family: str,
+    batch: int,
+    precision: str,
+    optimizer: str = "adamw",
+    *,
+    context: int = 64,
+    checkpointing: bool = False,
+    **model: Any,
 ) -> dict[str, Any]:
     training = {"batch_size": batch, "precision": precision, "optimizer": optimizer, "activation_checkpointing": checkpointing}
     return {
@@ -123,19 +133,28 @@ def _name(values: dict[str, Any]) -> str:
 
 
 def _write(name: str, question: str, rows: list[dict[str, Any]], quantities: tuple[str, ...]) -> None:
-    machine = this_cpu()
-    lines = [f"# {question}", "", f"Machine: {machine.name}, {machine.profile.threads} threads. {len(rows)} configurations; a forecast's error is"]
-    lines += ["forecast / measurement - 1.", "", "| | median of the absolute error | 95th percentile | mean error |", "| --- | --- | --- | --- |"]
+    """A page of errors."""
+    about = "by this machine's profile" if this_cpu().profile.samples else "without a profile of this machine"
+    lines = [f"{len(rows)} trainings, planned {about}; a forecast's error is forecast / measurement - 1.", ""]
+    lines += ["| | median of the absolute error | 95th percentile | mean error |", "| --- | --- | --- | --- |"]
     for quantity in quantities:
         errors = np.array([row["error"][quantity] for row in rows])
         lines.append(f"| {quantity} | {np.median(abs(errors)):.1%} | {np.quantile(abs(errors), 0.95):.1%} | {errors.mean():+.1%} |")
+    print("\n".join(lines))
     lines += ["", f"| training | {' | '.join(quantities)} |", f"| --- |{' --- |' * len(quantities)}"]
     lines += [f"| {_name(row['recipe'])} | {' | '.join(format(row['error'][q], '+.1%') for q in quantities)} |" for row in rows]
-    RESULTS.mkdir(exist_ok=True)
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    (RESULTS / f"{name}.json").write_text(json.dumps({"when": when, "machine": machine.name, "torch": torch.__version__, "rows": rows}, indent=1) + "\n")
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines[:9]))
+    _page(name, question, lines, rows)
+
+
+def _page(name: str, question: str, lines: list[str], runs: list[dict[str, Any]]) -> None:
+    """Write a page and its raw runs."""
+    machine = hardware()
+    stem = RESULTS / f"{name}_{machine['name']}_{date.today().isoformat()}"
+    facts = [f"- {key}: {value}" for key, value in machine.items()]
+    text = [f"# {question}", "", *lines, "", "## Machine", "", *facts, ""]
+    stem.with_suffix(".md").write_text("\n".join(text), encoding="utf-8")
+    raw = {"what": name, "question": question, "hardware": machine, "runs": runs}
+    stem.with_suffix(".json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
 
 
 def batch() -> None:
@@ -149,7 +168,9 @@ def batch() -> None:
     for values in chosen:
         measured = run_steps(values)
         machine = this_cpu(measured["peak"], base)
-        found = Outlook(subject_of(values), machine.__class__(machine.name, measured["peak"], base, machine.profile), Layout()).largest_batch()
+        found = Outlook(
+            subject_of(values), machine.__class__(machine.name, measured["peak"], base, machine.profile), Layout()
+        ).largest_batch()
         size = values["training"]["batch_size"]
         rows.append({"recipe": values, "cap": measured["peak"], "found": found, "true": size, "error": {"batch": found / size - 1}})
         print(_name(values), size, found, flush=True)
@@ -167,16 +188,13 @@ def published(table: str, share: float = 1 / 3) -> None:
         speed = tokens_per_second(row, efficiency)
         tested.append({"row": row, "fitted": index in numbers, "forecast": speed, "error": speed / float(row["tokens_per_s_per_gpu"]) - 1})
     errors = np.array([abs(row["error"]) for row in tested if not row["fitted"]])
-    name = f"plan-{Path(table).stem}"
     lines = [
-        f"# How near are planned tokens a second to those of {Path(table).name}?",
-        "",
-        f"{len(rows)} rows, of which every third, {len(numbers)}, chose one number, the share of the peak that products of matrices reach:",
-        f"{efficiency:.3f}. On the other {len(errors)} rows the median of the absolute error is {np.median(errors):.1%}, the 95th percentile",
+        f"{len(rows)} rows, of which every third, {len(numbers)}, chose one number, the share of the peak that products of matrices reach: "
+        f"{efficiency:.2f}. On the other {len(errors)} rows the median of the absolute error is {np.median(errors):.1%}, the 95th percentile "
         f"{np.quantile(errors, 0.95):.1%}.",
     ]
-    (RESULTS / f"{name}.json").write_text(json.dumps({"efficiency": efficiency, "rows": tested}, indent=1) + "\n")
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
+    name = Path(table).stem.replace("_", "-")
+    _page(f"plan-{name}", f"How near are planned tokens a second and device to those of the published table {name}?", lines, tested)
     print("\n".join(lines))
 
 
@@ -230,8 +248,8 @@ def large() -> None:
     """Seconds and memory that planning a model of 70 billion parameters takes, from command to end."""
     command = [
         sys.executable, "-c",
-        "import resource, sys; from modelwright.cli.__main__ import main; sys.argv[0] = 'modelwright'\n"
-        "try: main()\nfinally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)",
+        "import resource, sys; from modelwright.cli import main; main()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)",
         "plan", "shape:text,vocabulary=32000", "--family", "transformer", "--set", "model.preset=llama-70b", "--set", "data.context=4096",
         "--set", "training.batch_size=256", "--set", "training.activation_checkpointing=true", "--device", "h100-80gb", "--devices", "64", "--json",
     ]  # fmt: skip
@@ -243,15 +261,11 @@ def large() -> None:
         plan = json.loads(done.stdout)
     seconds = [row[0] for row in found]
     lines = [
-        "# How long does it take to plan a model of 70B on 64 devices?",
-        "",
         f"{median(seconds):.1f} s from command to end (median of {len(found)}, {min(seconds):.1f} to {max(seconds):.1f}) and at most "
-        f"{max(row[1] for row in found) / 1e9:.2f} GB.",
-        "",
-        f"{plan['parameters']:,} parameters; {plan['layout']}; fits: {plan['fits']}.",
+        f"{max(row[1] for row in found) / 1e9:.2f} GB, advice included.",
     ]
-    (RESULTS / "plan-large.json").write_text(json.dumps({"seconds": seconds, "bytes": [row[1] for row in found], "plan": plan}, indent=1) + "\n")
-    (RESULTS / "plan-large.md").write_text("\n".join(lines) + "\n")
+    runs = [{"seconds": row[0], "bytes": row[1]} for row in found]
+    _page("plan-large", "How long does it take to plan a model of 70 billion parameters on 64 devices?", lines, [*runs, {"plan": plan}])
     print("\n".join(lines))
 
 

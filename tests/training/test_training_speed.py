@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from modelwright.core.batch import Batch
+from modelwright.planning.devices import DEVICES, device_of
 from modelwright.training import device_peaks, speed
-from modelwright.training.device_peaks import PEAKS, find_peak, peak_flops, probe_cpu
+from modelwright.training.device_peaks import peak_flops, probe_cpu
 from modelwright.training.hooks.metrics_log import MetricsLog
 from modelwright.training.hooks.progress import status
 from modelwright.training.memory import peak_bytes, used_bytes
@@ -16,9 +17,13 @@ from modelwright.training.speed import Speed, Speedometer
 
 
 def test_peaks_are_plausible_and_sourced():
-    assert len(PEAKS) >= 20
-    for name, peak in PEAKS.items():
+    assert len(DEVICES) >= 25
+    for name, peak in DEVICES.items():
         assert peak.source, name
+        assert 0.5 < peak.bandwidth / 1000 * 2 < 18, name
+        assert 10 < peak.memory < 300, name
+        assert peak.fabric <= 100, name
+        assert 10 < peak.link < 1000, name
         assert 5 < peak.float32 < 200, name
         # Matrix units do 1.9 to 40 times as much as the others; numbers with sparsity would be twice that.
         assert peak.bfloat16 is None or 1.9 < peak.bfloat16 / peak.float32 < 40, name
@@ -35,7 +40,8 @@ def test_peaks_are_plausible_and_sourced():
     ],
 )  # fmt: skip
 def test_names_of_devices_find_their_rows(name, row):
-    assert find_peak(name) == (PEAKS[row] if row else None)
+    found = device_of(name)
+    assert (None if found is None else found.chip) == row
 
 
 @pytest.mark.parametrize(
@@ -46,7 +52,7 @@ def test_names_of_devices_find_their_rows(name, row):
     ],
 )  # fmt: skip
 def test_peaks_of_devices(name, bfloat16, float32):
-    peak = find_peak(name)
+    peak = device_of(name)
     assert peak is not None
     assert (peak.bfloat16, peak.float32) == (bfloat16, float32)
 

@@ -87,7 +87,8 @@ class Experts(nn.Module):
             penalty = penalty + self.z_loss * logit_NE.logsumexp(-1).square().mean()
         return penalty
 
-    @torch.compiler.disable
+    # Not torch.compiler.disable, which imports the compiler at once: a second of every command.
+    @torch._disable_dynamo  # pyright: ignore[reportPrivateImportUsage]
     def _work(self, x_ND: Tensor, sent_E: Tensor | None) -> Tensor:
         """Each expert to its own run of the sorted tokens; without data, on the meta device, all runs are alike."""
         experts = len(self.expand)

@@ -46,6 +46,23 @@ class Count:
         return self.training_flops / self.tokens
 
 
+def outputs_bytes(network: nn.Module, inputs: dict[str, Tensor]) -> int:
+    """Bytes of what all innermost modules give for a batch, on the meta device: about what the backward pass needs of the forward pass."""
+    seen = 0
+
+    def add(module: nn.Module, args: object, output: object) -> None:
+        nonlocal seen
+        if isinstance(output, Tensor):
+            seen += output.numel() * output.element_size()
+
+    hooks = [module.register_forward_hook(add) for module in network.modules() if not list(module.children())]
+    with torch.no_grad():
+        network(inputs)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
 def count(network: nn.Module, inputs: dict[str, Tensor]) -> Count:
     """Count a network that lies on the meta device.
 

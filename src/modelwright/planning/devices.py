@@ -14,8 +14,8 @@ from pydantic import Field
 from modelwright.core.config import Config, read_yaml, validate
 from modelwright.core.errors import InputError, closest
 
-EFFICIENCY = 0.7
-"""Share of the peak that products of matrices reach, where nothing better is known."""
+EFFICIENCY = 0.68
+"""Share of the peak that products of matrices reach, where nothing better is known; fitted on published trainings on A100 (docs/decisions.md)."""
 
 
 class Device(NamedTuple):

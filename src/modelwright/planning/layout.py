@@ -74,7 +74,9 @@ def parse_layout(text: str, devices: int) -> Layout:
         ways[open_name] = devices // given.devices
     layout = Layout(**ways)
     if layout.devices != devices:
-        raise InputError(f"the layout {text} is for {layout.devices} devices, and there are {devices}", remedy="Give --devices, or other numbers")
+        raise InputError(
+            f"the layout {text} is for {layout.devices} devices, and there are {devices}", remedy="Give --devices, or other numbers"
+        )
     return layout
 
 
@@ -92,9 +94,7 @@ def likely_layouts(devices: int, node: int, tensor: bool) -> list[Layout]:
     if devices > node and devices % node == 0:
         found.append(Layout(data=devices // node, sharded=node))
     if tensor:
-        found += [
-            Layout(tensor=ways, sharded=devices // ways) for ways in (2, 4, 8) if ways <= min(devices, node) and devices % ways == 0
-        ]
+        found += [Layout(tensor=ways, sharded=devices // ways) for ways in (2, 4, 8) if ways <= min(devices, node) and devices % ways == 0]
     return found
 
 

@@ -20,9 +20,10 @@ from modelwright.planning.layout import Layout
 from modelwright.planning.profile import Profile
 from modelwright.planning.trace import Trace, bytes_by_part
 
-HEAP_GAPS = 0.15
-"""Bytes that the heap of a CPU process comes to hold in gaps, as a share of what a step allocates; fitted on 34 trainings (docs/decisions.md)."""
-CODE = 32e6
+HEAP_GAPS, CONVOLUTION_GAPS = 0.13, 0.16
+"""Bytes that the heap of a CPU process comes to hold in gaps, as a share of what a step allocates, and of what goes in and out of convolutions, which
+reorder it in memory of their own; fitted on 34 trainings (docs/decisions.md)."""
+CODE = 33e6
 """Bytes of kernels' code and tables that a process loads when it trains."""
 CPU_SPREAD = 0.35
 """Relative half-width of the interval of a CPU's seconds."""
@@ -60,17 +61,22 @@ class Step(NamedTuple):
 
 
 class Machine(Protocol):
-    """What a plan asks of a machine.
+    """What a plan asks of a machine."""
 
-    Attributes:
-        name: of the device.
-        kind: `cpu` or `cuda`.
-        limit: bytes of memory that a training may use.
-    """
+    @property
+    def name(self) -> str:
+        """Of the device."""
+        ...
 
-    name: str
-    kind: str
-    limit: float
+    @property
+    def kind(self) -> str:
+        """Of PyTorch's devices: `cpu` or `cuda`."""
+        ...
+
+    @property
+    def limit(self) -> float:
+        """Bytes of memory that a training may use."""
+        ...
 
     def peak(self, precision: str) -> float:
         """FLOPs a second at most."""
@@ -123,7 +129,7 @@ class Accelerator:
 
 @dataclass(frozen=True)
 class Processor:
-    """This machine's CPU.
+    """The CPU of this machine.
 
     Attributes:
         base: bytes that a process holds before it trains, data included.
@@ -165,7 +171,8 @@ def heap_gaps(trace: Trace) -> float:
     Memory that is asked for with an alignment never fits where a block of the same size was, and small blocks that stay in the allocator's caches
     keep their neighbors from becoming one.
     """
-    return HEAP_GAPS * trace.allocated
+    reordered = sum(work.read + work.written for kind, work in trace.work.items() if kind.name.startswith("convolution"))
+    return HEAP_GAPS * trace.allocated + CONVOLUTION_GAPS * reordered
 
 
 def _with_kept(memory: Memory, step: Step, layout: Layout) -> Memory:

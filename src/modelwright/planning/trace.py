@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 Phase = Literal["forward", "backward", "update"]
 Part = Literal["parameters", "buffers", "inputs", "gradients", "optimizer", "average", "copies", "activations", "logits", "workspace"]
@@ -37,7 +37,7 @@ class Operation:
     Attributes:
         name: of PyTorch's operator, without `aten::`; with `causal` where it leaves out half of what it could do.
         phase: of the step.
-        dtype: of what it gives, such as `float32`.
+        dtype: of what it gives, such as `float32`; `bfloat16` if anything that goes in or out is in that.
         shapes: of the tensors that it reads; of lists of tensors none, as these differ in length only.
     """
 
@@ -110,10 +110,26 @@ class Trace:
         memory: dict[Phase, Blocks] = {}
         for phase, blocks in self.memory.items():
             more = other.memory[phase]
-            memory[phase] = Counter(
-                {key: max(0, round(blocks[key] + factor * (more[key] - blocks[key]))) for key in {**blocks, **more}}
-            )
+            memory[phase] = Counter({key: max(0, round(blocks[key] + factor * (more[key] - blocks[key]))) for key in {**blocks, **more}})
         return Trace(work, memory, self.allocated + factor * (other.allocated - self.allocated))
+
+
+def scaled_batch(trace: Trace, factor: float) -> Trace:
+    """About the trace of a batch `factor` times as large: weights, gradients and their update stay, all else grows."""
+    lasting = {"parameters", "buffers", "gradients", "optimizer", "average", "copies"}
+    memory: dict[Phase, Blocks] = {}
+    for phase, blocks in trace.memory.items():
+        grown: Blocks = Counter()
+        for (part, size), number in blocks.items():
+            grown[part, size if part in lasting else round(size * factor)] += number
+        memory[phase] = grown
+    work = {
+        kind: each
+        if kind.phase == "update"
+        else replace(each, flops=each.flops * factor, read=each.read * factor, written=each.written * factor)
+        for kind, each in trace.work.items()
+    }
+    return Trace(work, memory, trace.allocated * factor)
 
 
 def typical(traces: list[Trace]) -> Trace:
@@ -230,12 +246,13 @@ class Recorder(TorchDispatchMode):
     def _note(self, func: Any, args: Any, kwargs: Any, out: Any, inputs: list[Tensor], written: list[Tensor], seconds: float) -> None:
         name = func.overloadpacket._qualified_op_name.removeprefix("aten::")
         formula = flop_registry.get(func.overloadpacket)
-        flops = formula(*args, **kwargs, out_val=out) if formula else _RECURRENT[name](*args) if name in _RECURRENT else 0
+        flops = formula(*args, **kwargs, out_val=out) if formula else _OTHERS[name](*args) if name in _OTHERS else 0
         if name.startswith("_scaled_dot_product") and any(argument is True for argument in args):
             name += " causal"
         in_lists = any(isinstance(argument, list | tuple) and argument and isinstance(argument[0], Tensor) for argument in args)
         shapes = () if in_lists else tuple(tuple(tensor.shape) for tensor in inputs)
-        kind = Operation(name, self.phase, str(written[0].dtype).removeprefix("torch."), shapes)
+        dtype = torch.bfloat16 if any(tensor.dtype == torch.bfloat16 for tensor in (*inputs, *written)) else written[0].dtype
+        kind = Operation(name, self.phase, str(dtype).removeprefix("torch."), shapes)
         self._work[kind] += Work(1, flops, sum(map(_bytes, inputs)), sum(map(_bytes, written)), seconds)
 
 
@@ -301,8 +318,20 @@ def _recurrent_backward_flops(*args: Any) -> int:
     return 2 * _recurrent_flops(*args)
 
 
-_RECURRENT: dict[str, Callable[..., int]] = {
+def _attention_flops(query: Tensor, key: Tensor, value: Tensor, *_: Any) -> int:
+    """Two products for each query, whether order leaves half of them out or not."""
+    return sdpa_flop_count(query.shape, key.shape, value.shape)
+
+
+def _attention_backward_flops(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: Any) -> int:
+    """Five products: the scores once more, and the gradients of values, weights, queries and keys."""
+    return sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape)
+
+
+_OTHERS: dict[str, Callable[..., int]] = {
     "mkldnn_rnn_layer": _recurrent_flops,
     "mkldnn_rnn_layer_backward": _recurrent_backward_flops,
+    "_scaled_dot_product_flash_attention_for_cpu": _attention_flops,
+    "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward_flops,
 }
 """FLOPs of what PyTorch's registry doesn't know."""

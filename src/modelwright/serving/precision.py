@@ -68,6 +68,7 @@ class Int8Linear(nn.Module):
         super().__init__()
         weight_OI = weight_OI.detach().float()
         scale_O = weight_OI.abs().amax(1).clamp(min=1e-12) / 127
+        self.weight: Tensor
         self.register_buffer("weight", (weight_OI / scale_O[:, None]).round().to(torch.int8).contiguous())
         self.scale = nn.Parameter(scale_O.to(torch.bfloat16), requires_grad=False)
         self.bias = None if bias_O is None else nn.Parameter(bias_O.detach().to(torch.bfloat16), requires_grad=False)

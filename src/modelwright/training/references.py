@@ -66,7 +66,9 @@ def references() -> Iterator[Reference]:
 
 
 def _attention(shape: str, batch: int, context: int, width: int, optimizer: str = "adamw") -> Reference:
-    return Reference(shape, "transformer", batch, context, {"width": width, "depth": 2, "num_heads": max(2, width // 64)}, optimizer=optimizer)
+    return Reference(
+        shape, "transformer", batch, context, {"width": width, "depth": 2, "num_heads": max(2, width // 64)}, optimizer=optimizer
+    )
 
 
 def _grid(shape: str, batch: int, optimizer: str = "adamw", **settings: Any) -> Reference:
@@ -105,6 +107,8 @@ _SECOND = (
     _plain(_TABLE, 2048, 128),
     _plain(_TABLE, 64, 2048),
     _grid(_PHOTOS, 128, channels=(16, 32)),
+    _grid(_PHOTOS, 32, channels=(20, 40)),
+    _grid(_DIGITS, 128, "sgd", channels=(12, 36, 72)),
     _grid(_PHOTOS, 64, channels=(64, 128), residual=True),
     _attention(_TEXT, 4, 512, 128),
     _attention(_TEXT, 32, 64, 128, "sgd"),

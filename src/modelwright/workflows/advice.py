@@ -44,8 +44,13 @@ def _advice(now: Outlook, then: Outlook, change: str, text: str) -> Advice:
     return Advice(change, text, then.memory.needed, then.samples_per_second / now.samples_per_second)
 
 
-def improvements(now: Outlook) -> list[Advice]:
-    """What would be faster, of a plan that fits; the best first."""
+def improvements(now: Outlook, largest: int) -> list[Advice]:
+    """What would be faster, of a plan that fits; the best first.
+
+    Args:
+        now: the plan.
+        largest: the most examples a device that fit.
+    """
     found: list[Advice] = []
     training = now.subject.recipe.training
     if training.activation_checkpointing and not now.deep:
@@ -57,7 +62,7 @@ def improvements(now: Outlook) -> list[Advice]:
         found.append(_advice(now, then, "training.precision=bfloat16", "computing in bfloat16"))
     used = now.memory.needed / now.machine.limit
     if used < ROOM:
-        batch = _round(now.largest_batch())
+        batch = _round(largest)
         if batch > now.share:
             then = now.with_training(accumulation=1).with_batch(batch)
             text = f"you use {used:.0%} of the memory: batch {then.subject.batch_size:,} would fit"

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from modelwright.workflows.compare import Comparison, Trial
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.job import Job, Probe, probe, read
 from modelwright.workflows.judge import affordable, judging_seconds
-from modelwright.workflows.recipe import Recipe, apply
+from modelwright.workflows.recipe import Recipe, apply, data_name
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.train import BASELINE_SHARE, data_name, run_job
+from modelwright.workflows.train import BASELINE_SHARE, run_job
 from modelwright.workflows.train import train as train_run
 
 DEFAULT_BUDGET = Budget(120, "seconds")
@@ -125,7 +126,8 @@ def _probed(plan: Mapping[str, Any], names: list[str], dataset: Dataset) -> dict
     else:
         probed = candidates(plan["values"], names, dataset)
     within = affordable(dataset, list(probed.values()))
-    return {name: Probe(timed.job.on(within), timed.step_seconds) for name, timed in probed.items()}
+    held = min(timed.held for timed in probed.values())
+    return {name: replace(timed, job=timed.job.on(within), held=held) for name, timed in probed.items()}
 
 
 def _compare_and_train(
@@ -135,7 +137,7 @@ def _compare_and_train(
     reporter.say("compare", f"{' · '.join(probed)} at equal compute, {format_duration(seconds)} in all")
     best, comparison = _compare(run, plan, probed, seconds, done, reporter, started)
     timed = comparison.candidates[best]
-    timed = Probe(timed.job.renamed(f"{timed.job.recipe.name}-{timed.job.family}"), timed.step_seconds)
+    timed = replace(timed, job=timed.job.renamed(f"{timed.job.recipe.name}-{timed.job.family}"))
     score = _forecast(comparison, best, timed.job, started)
     details = {"winner": best, "comparison": [trial.model_dump() for trial in comparison.trials]}
     return run_job(run, timed, reporter, started, score=score, details=details)

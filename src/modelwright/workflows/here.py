@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from modelwright.core.run import Run
@@ -89,7 +88,7 @@ def profile_path() -> Path:
 
 
 def this_cpu(limit: float | None = None, base: float | None = None) -> Processor:
-    """This machine's CPU, by its profile if one was made, and as earlier runs correct it.
+    """The CPU of this machine, by its profile if one was made, and as earlier runs correct it.
 
     Args:
         limit: bytes that a training may use; None is all.

@@ -23,6 +23,7 @@ from modelwright.planning.count import Count, count
 from modelwright.tasks.task import Task, choose_task
 from modelwright.training.config import TrainingConfig
 from modelwright.training.hook import Hook
+from modelwright.training.memory import used_bytes
 from modelwright.training.resolution import build_rule, resolve
 from modelwright.training.steps import plan_steps
 from modelwright.training.trainer import Trainer
@@ -230,10 +231,12 @@ class Probe:
     Attributes:
         job: the job with every `auto` of its training settings resolved by measurement.
         step_seconds: median time of a training step.
+        held: bytes that the process held before.
     """
 
     job: Job
     step_seconds: float
+    held: int = 0
 
     @property
     def samples_per_second(self) -> float:
@@ -250,6 +253,7 @@ class Probe:
 
 def probe(job: Job) -> Probe:
     """Resolve a job's training settings and time its steps, on weights that are thrown away."""
+    held = used_bytes()
     network = job.network()
     batch = job.loader.batch(0)
     resolved = job.replace(
@@ -265,4 +269,4 @@ def probe(job: Job) -> Probe:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
-    return Probe(resolved, median(seconds[1:] or seconds))
+    return Probe(resolved, median(seconds[1:] or seconds), held)

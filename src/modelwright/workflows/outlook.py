@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,7 +11,7 @@ from modelwright.core.errors import InputError
 from modelwright.planning.forecast import Memory, Seconds
 from modelwright.planning.layout import Layout, likely_layouts
 from modelwright.planning.machine import Accelerator, Machine, Step
-from modelwright.planning.trace import Trace
+from modelwright.planning.trace import Trace, scaled_batch
 from modelwright.workflows.tracing import DEEP, Subject
 
 MOST = 1 << 22
@@ -111,44 +112,26 @@ class Outlook:
 
     def largest_batch(self) -> int:
         """The most examples a device that fit, 0 if none does; found by tracing, without allocating anything."""
-        unsliced = self.with_training(accumulation=1)
-        needs: dict[int, int] = {}
+        whole = self.with_training(accumulation=1)
+        limit = whole.machine.limit
+        if self.deep:
+            # Tracing is dear: what was traced is scaled, and the guess seen to.
+            guess = _search(lambda share: whole._about(share).needed, self.share, limit, 64)
+            while guess and whole.with_batch(guess).memory.needed > limit:
+                guess = int(0.97 * guess)
+            return guess
+        return _search(lambda share: whole.with_batch(share).memory.needed, self.share, limit, TRACES)
 
-        def need(share: int) -> int:
-            if share not in needs:
-                needs[share] = unsliced.with_batch(share).memory.needed
-            return needs[share]
-
-        limit = unsliced.machine.limit
-        first = max(1, self.share)
-        low, high = 0, None
-        guess = first
-        other = 2 * first
-        for _ in range(3 if self.deep else TRACES):
-            if need(guess) <= limit:
-                low = max(low, guess)
-            else:
-                high = guess if high is None else min(high, guess)
-            if high is not None and high - low <= 1:
-                break
-            if len(needs) == 1:
-                need(other)
-                if needs[other] <= limit:
-                    low = max(low, other)
-                else:
-                    high = other if high is None else min(high, other)
-            guess = _along_line(needs, limit)
-            if high is not None:
-                guess = min(guess, high - 1)
-            guess = min(max(guess, low + 1), MOST)
-            if guess in needs or (high is None and low >= MOST):
-                break
-        if self.deep or (high is not None and high - low <= 1):
-            return low if not self.deep else max(low, min(guess, (high or MOST + 1) - 1))
-        return low
+    def _about(self, share: int) -> Memory:
+        """The memory of another batch, from the trace of this one."""
+        slices = min(self.subject.recipe.training.accumulation, self.share)
+        return self.machine.memory(self._step(scaled_batch(self.trace, share * slices / self.share), share), self.layout)
 
     def larger_model(self) -> tuple[float, Outlook] | None:
-        """The factor of the width at which the largest model fits, and what it is; None where the family can't grow or nothing fits."""
+        """The factor of the width at which the largest model fits, and what it is; None where the family can't grow or nothing fits.
+
+        Of a deep network it is told by proportion, a little on the safe side.
+        """
         parts = self.memory.parts
         lasting = sum(parts.get(part, 0) for part in ("parameters", "gradients", "optimizer", "average", "best", "copies"))
         fixed = sum(parts.get(part, 0) for part in ("process", "inputs"))
@@ -157,24 +140,39 @@ class Outlook:
         if room <= 0 or lasting <= 0:
             return None
         factor = (-growing + math.sqrt(growing**2 + 4 * lasting * room)) / (2 * lasting)
-        for _ in range(1 if self.deep else 4):
+        for _ in range(4):
             try:
-                model = self.subject.recipe.model.scaled(width=factor)
+                model = self.subject.recipe.model.scaled(width=0.97 * factor if self.deep else factor)
             except (InputError, NotImplementedError):
                 return None
             grown = replace(self, subject=replace(self.subject, recipe=self.subject.recipe.replace(model=model)))
-            if grown.fits:
+            if self.deep or grown.fits:
                 return factor, grown
-            factor *= min(0.97, math.sqrt(self.machine.limit / grown.memory.needed))
+            factor *= min(0.98, math.sqrt(self.machine.limit / grown.memory.needed))
         return None
 
 
-def _along_line(needs: dict[int, int], limit: float) -> int:
-    """Where the straight line through the two batches nearest to the limit reaches it."""
-    (b1, m1), (b2, m2) = sorted(sorted(needs.items(), key=lambda pair: abs(pair[1] - limit))[:2])
-    if m2 <= m1:
-        return MOST
-    return int(b1 + (limit - m1) * (b2 - b1) / (m2 - m1))
+def _search(need: Callable[[int], float], first: int, limit: float, tries: int) -> int:
+    """The largest number, up to `MOST`, that needs no more than the limit; need grows about in a straight line.
+
+    Args:
+        need: of a number.
+        first: where to begin.
+        limit: of need.
+        tries: after which the largest number is given that was seen to need no more.
+    """
+    needs: dict[int, float] = {}
+    low, high, guess = 0, MOST + 1, max(1, first)
+    while len(needs) < tries and high - low > 1:
+        needs[guess] = need(guess)
+        low, high = (max(low, guess), high) if needs[guess] <= limit else (low, min(high, guess))
+        if len(needs) == 1:
+            guess = 2 * guess if low else max(1, guess // 2)
+        else:
+            (b1, m1), (b2, m2) = sorted(sorted(needs.items(), key=lambda pair: abs(pair[1] - limit))[:2])
+            guess = MOST if m2 <= m1 else int(b1 + (limit - m1) * (b2 - b1) / (m2 - m1))
+        guess = min(max(guess, low + 1), high - 1)
+    return low
 
 
 def check_layout(subject: Subject, layout: Layout) -> None:
@@ -193,7 +191,9 @@ def check_layout(subject: Subject, layout: Layout) -> None:
     model = subject.recipe.model
     heads = getattr(model, "num_heads", None)
     if heads is None or subject.schema.kind != "text":
-        raise InputError(f"the family {model.family} can't be shared tensor parallel", expected="attention over a text", remedy="Use data or sharded")
+        raise InputError(
+            f"the family {model.family} can't be shared tensor parallel", expected="attention over a text", remedy="Use data or sharded"
+        )
     for what, number in (("attention heads", heads), ("heads of keys and values", getattr(model, "num_kv_heads", None) or heads)):
         if number % layout.tensor:
             raise InputError(f"{number} {what} can't be divided among {layout.tensor} devices", where=f"layout tensor={layout.tensor}")
@@ -217,11 +217,13 @@ def best_layout(subject: Subject, machine: Machine, devices: int) -> Outlook:
     if not found:
         assert problem is not None
         raise problem
-    # Layouts that cut the batch alike share a trace, which is most of the work.
+    # Layouts that cut the batch alike share a trace, which is most of the work; of a deep network others are told by it.
     traces: dict[int, Trace] = {}
     for outlook in found:
-        outlook.__dict__["trace"] = traces.setdefault(outlook.share, traces.get(outlook.share) or outlook.trace)
+        if outlook.share not in traces:
+            near = next(iter(traces), None)
+            traces[outlook.share] = outlook.trace if near is None or not outlook.deep else scaled_batch(traces[near], outlook.share / near)
+        outlook.__dict__["trace"] = traces[outlook.share]
     fitting = [outlook for outlook in found if outlook.fits]
-    if fitting:
-        return min(fitting, key=lambda outlook: outlook.seconds.value)
-    return min(found, key=lambda outlook: outlook.memory.needed)
+    chosen = min(fitting, key=lambda outlook: outlook.seconds.value) if fitting else min(found, key=lambda outlook: outlook.memory.needed)
+    return chosen if chosen.share == found[0].share else Outlook(subject, machine, chosen.layout)

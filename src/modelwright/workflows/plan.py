@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +26,9 @@ from modelwright.training.steps import plan_steps
 from modelwright.workflows.advice import Advice, improvements, remedies
 from modelwright.workflows.here import this_cpu
 from modelwright.workflows.outlook import Outlook, best_layout
-from modelwright.workflows.recipe import Recipe
+from modelwright.workflows.recipe import Recipe, chosen_recipe
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.tracing import Subject
-from modelwright.workflows.train import chosen_recipe
+from modelwright.workflows.tracing import RoughPlan, Subject
 
 BAR = 24
 """Characters of the bar of a memory of which all is used."""
@@ -68,14 +68,16 @@ class Plan:
     @property
     def cost(self) -> float | None:
         """In the currency of the price."""
-        return None if self.price is None or self.run_seconds is None else self.price * self.outlook.layout.devices * self.run_seconds / 3600
+        return (
+            None if self.price is None or self.run_seconds is None else self.price * self.outlook.layout.devices * self.run_seconds / 3600
+        )
 
     def operators(self) -> list[dict[str, Any]]:
         """FLOPs of a device's step by operator and pass, the most first."""
         flops: dict[tuple[str, str], float] = {}
         for kind, work in self.outlook.trace.work.items():
             if work.flops:
-                key = kind.name, kind.phase
+                key = _readable(kind.name), kind.phase
                 flops[key] = flops.get(key, 0) + work.flops
         ranked = sorted(flops.items(), key=lambda pair: -pair[1])
         return [{"operator": name, "pass": phase, "flops": round(number)} for (name, phase), number in ranked]
@@ -162,17 +164,20 @@ def plan(
     prepare_machine()
     if devices < 1:
         raise InputError(f"a plan for {devices} devices", expected="at least 1")
+    if device not in (None, "cpu"):
+        find_device(device)
     chosen = recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {})
+    ways = None if layout is None else parse_layout(layout, devices)
     schema, examples = _data(chosen)
     machine = _machine(device, memory, efficiency)
     if machine.kind == "cpu" and devices > 1:
         raise InputError(f"{devices} CPUs can't be planned", remedy="Name an accelerator with --device")
-    subject = _resolved(chosen, schema, machine)
-    if layout is None:
-        outlook = best_layout(subject, machine, devices)
-    else:
-        outlook = Outlook(subject, machine, parse_layout(layout, devices))
-    made = _advised(outlook, examples, price, advise)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", RoughPlan)
+        subject = _resolved(chosen, schema, machine)
+        outlook = best_layout(subject, machine, devices) if ways is None else Outlook(subject, machine, ways)
+        made = _advised(outlook, examples, price, advise)
+    made.notes.extend(dict.fromkeys(str(warning.message) for warning in heard if warning.category is RoughPlan))
     _show(made, reporter)
     return made
 
@@ -247,13 +252,14 @@ def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool)
     if not outlook.fits:
         return Plan(outlook, steps, examples, price, remedies(outlook), notes=notes)
     batch = outlook.largest_batch() * outlook.layout.batches
+    useful = min(batch, max(size, examples)) // outlook.layout.batches
     larger = outlook.larger_model()
     return Plan(
         outlook,
         steps,
         examples,
         price,
-        improvements(outlook),
+        improvements(outlook, useful),
         batch,
         None if larger is None else larger[1].subject.count.total_parameters,
         notes,
@@ -268,9 +274,9 @@ def _show(made: Plan, reporter: Reporter) -> None:
     what = f"{subject.batch_size:,} x {count.tokens:,} tokens" if text else f"{subject.batch_size:,} examples"
     roles = " · ".join(f"{role} {format_count(number)}" for role, number in count.parameters.items() if number)
     reporter.say("model", f"{recipe.model.family} of {format_count(count.total_parameters)} parameters ({roles})")
-    per = "token" if text else "example"
+    per = "a token" if text else "an example"
     each = count.training_flops_per_token if text else count.training_flops
-    reporter.say("step", f"{what} · {recipe.training.precision} · {format_count(each)}FLOPs a {per}")
+    reporter.say("step", f"{what} · {recipe.training.precision} · {format_count(each)}FLOPs {per}")
     where = outlook.machine.name if layout.devices == 1 else f"{layout.devices} x {outlook.machine.name} · {layout}"
     reporter.say("machine", where)
     reporter.show(_memory_table(outlook))
@@ -302,6 +308,11 @@ def _show(made: Plan, reporter: Reporter) -> None:
 WORTH_SAYING = 1.05
 
 
+def _readable(operator: str) -> str:
+    """An operator's name, without what says which of its kernels was traced."""
+    return "attention" if operator.startswith("_scaled_dot_product") else operator.removeprefix("mkldnn_")
+
+
 def _short(seconds: float) -> str:
     return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
@@ -328,5 +339,10 @@ def _operator_table(made: Plan) -> Table:
     whole = sum(row["flops"] for row in operators) or 1
     for row in operators[:OPERATORS]:
         share = row["flops"] / whole
-        table.add_row(f"  {row['operator']}", row["pass"], f"{format_count(row['flops'])}FLOPs", Text("█" * max(1, round(BAR * share)), style="magenta"))
+        table.add_row(
+            f"  {row['operator']}",
+            row["pass"],
+            f"{format_count(row['flops'])}FLOPs",
+            Text("█" * max(1, round(BAR * share)), style="magenta"),
+        )
     return table

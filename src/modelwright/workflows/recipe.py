@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from modelwright.core.config import Config, read_yaml, validate
-from modelwright.core.errors import InputError, unknown_name
+from modelwright.core.errors import InputError, closest, unknown_name
 from modelwright.core.registry import component
 from modelwright.data.config import DataConfig
 from modelwright.models.family import families
@@ -67,6 +67,27 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), changes: Mappin
     apply(values, overrides, changes)
     values.setdefault("name", path.stem)
     return validate(Recipe, values, source=path.name, lines=lines)
+
+
+def chosen_recipe(name: str | Path, settings: Iterable[str], changes: Mapping[str, Any]) -> Recipe:
+    """The recipe called `name`; or one made for the data of that name."""
+    if str(name).endswith((".yaml", ".yml")) or str(name) in ready_recipes():
+        return load_recipe(name, settings, changes)
+    values: dict[str, Any] = {"data": {"path": str(name)}}
+    apply(values, settings, changes)
+    model = values.get("model", {})
+    family = model.get("family") if isinstance(model, dict) else model
+    if family is None:
+        near = closest(str(name), ready_recipes())
+        meant = f"Did you mean the recipe {near}?" if near else "Give --family, or let build choose one"
+        raise InputError(f"{name!r} is no recipe, and as data it needs a family", remedy=meant)
+    values.setdefault("name", f"{data_name(str(name))}-{family}")
+    return validate(Recipe, values)
+
+
+def data_name(argument: str) -> str:
+    """A short name for data: the file's or folder's name without endings."""
+    return Path(argument).name.split(".")[0] or "data"
 
 
 def apply(values: dict[str, Any], overrides: Iterable[str] = (), changes: Mapping[str, Any] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,13 +13,12 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from modelwright.core.device import standing_for
-from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
 from modelwright.data.shape import made_up_batch
 from modelwright.models.network import assemble, choose_stem, meta_network
-from modelwright.planning.count import Count, count
-from modelwright.planning.trace import Trace
-from modelwright.tasks.task import choose_task
+from modelwright.planning.count import Count, count, outputs_bytes
+from modelwright.planning.trace import Blocks, Operation, Trace, Work
+from modelwright.tasks.task import Task, choose_task
 from modelwright.training.rehearsal import rehearse
 from modelwright.workflows.recipe import Recipe
 
@@ -26,6 +26,12 @@ SHALLOW = (2, 3)
 """Blocks of the two networks that stand for a deeper one."""
 DEEP = 8
 """Blocks from which on they do."""
+_traces: dict[str, Trace] = {}
+"""Those of this process, which a search asks for again."""
+
+
+class RoughPlan(UserWarning):
+    """A step could not be traced."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,12 @@ class Subject:
     @cached_property
     def outputs(self) -> int:
         """Numbers that the task asks of the network."""
-        return self.recipe.task.build(self.schema).outputs
+        return self._task.outputs
+
+    @cached_property
+    def _task(self) -> Task:
+        assert self.recipe.task is not None, "made by Subject.of"
+        return self.recipe.task.build(self.schema)
 
     def meta(self) -> nn.Module:
         """The network on the meta device."""
@@ -93,7 +104,9 @@ class Subject:
             return self._count()
         few, more = (each._count() for each in shallow)
         factor = (self.depth - SHALLOW[0]) / (SHALLOW[1] - SHALLOW[0])
-        parameters = {role: round(few.parameters[role] + factor * (more.parameters[role] - few.parameters[role])) for role in few.parameters}
+        parameters = {
+            role: round(few.parameters[role] + factor * (more.parameters[role] - few.parameters[role])) for role in few.parameters
+        }
         return Count(parameters, round(few.flops + factor * (more.flops - few.flops)), few.tokens)
 
     def _count(self) -> Count:
@@ -146,19 +159,37 @@ class Subject:
         return sizes[2] - sizes[1] == sizes[1] - sizes[0]
 
     def _trace(self, size: int, slices: int) -> Trace:
+        key = self.schema.model_dump_json() + self.recipe.model_dump_json() + f"{self.kind} {size} {slices}"
+        if key not in _traces:
+            _traces[key] = self._traced(size, slices)
+        return _traces[key]
+
+    def _traced(self, size: int, slices: int) -> Trace:
         config = self.recipe.training.replace(batch_size=size, accumulation=slices)
-        task = self.recipe.task.build(self.schema)
         documents = self.schema.kind == "text" and self.recipe.data.packing == "separate"
         with warnings.catch_warnings(), standing_for(self.kind), FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
             warnings.simplefilter("ignore")
             network = self._build(assemble)
             batch = made_up_batch(self.schema, size, documents=documents)
             try:
-                return rehearse(config, network, task, batch)
-            except (RuntimeError, NotImplementedError, ValueError) as error:
-                if isinstance(error, InputError):
-                    raise
-                raise InputError(
-                    f"a step of this network can't be traced ({type(error).__name__}: {str(error).splitlines()[0][:120]})",
-                    remedy="Check that batch and model fit each other; layers of your own must not depend on values",
-                ) from None
+                return rehearse(config, network, self._task, batch)
+            except (RuntimeError, NotImplementedError) as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        return self._roughly(size, slices, reason)
+
+    def _roughly(self, size: int, slices: int, reason: str) -> Trace:
+        """What a step needs and does where it can't be traced, such as where a layer looks at values: from the forward pass on the meta device."""
+        warnings.warn(f"The step can't be traced ({reason}); its plan is rough.", RoughPlan, stacklevel=2)
+        with torch.device("meta"):
+            batch = made_up_batch(self.schema, max(2, -(-size // slices)))
+        network = self.meta()
+        counted = count(network, batch.inputs)
+        kept = outputs_bytes(network, batch.inputs) // (2 if self.recipe.training.precision == "bfloat16" else 1)
+        weights = 4 * counted.total_parameters
+        blocks: Blocks = Counter(
+            {("parameters", weights): 1, ("gradients", weights): 1, ("optimizer", 2 * weights): 1, ("activations", kept): 1}
+        )
+        work = Work(1, size * counted.flops, size / batch.size * kept, size / batch.size * kept)
+        named = {phase: Operation("network", phase, self.recipe.training.precision, ()) for phase in ("forward", "backward", "update")}
+        steps = {named["forward"]: work, named["backward"]: work * 2, named["update"]: Work(1, 0, 4 * weights, 3 * weights)}
+        return Trace(steps, {"backward": blocks}, 2.0 * kept)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelwright.core.config import validate
-from modelwright.core.errors import InputError, RunInterrupted, closest
+from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run, write_atomic
-from modelwright.core.units import Budget, format_count, format_duration
+from modelwright.core.units import Budget, format_bytes, format_count, format_duration
 from modelwright.data.report import write_quarantine
 from modelwright.evaluation.summary import Evaluation, label
 from modelwright.metrics.estimate import PROPORTIONS, Estimate, show
@@ -22,11 +22,14 @@ from modelwright.training.hooks.metrics_log import MetricsLog
 from modelwright.training.hooks.progress import ProgressBar
 from modelwright.training.hooks.tensorboard import TensorBoard
 from modelwright.training.machine import prepare_machine
+from modelwright.training.memory import peak_bytes
 from modelwright.training.result import TrainingResult
+from modelwright.workflows.expect import MEMORY_SPREAD, Expectation, device_name, expect
 from modelwright.workflows.finish import Outcome, prove, say_shipped, ship, show_evaluation
+from modelwright.workflows.here import MEMORY, STEP, remember
 from modelwright.workflows.job import Job, Probe, probe, read
 from modelwright.workflows.judge import Baselines, affordable, fit_baselines, judge, judging_seconds
-from modelwright.workflows.recipe import Recipe, apply, dump_recipe, load_recipe, ready_recipes
+from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, load_recipe
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.samples import Samples, write
 
@@ -80,31 +83,10 @@ def train(
     chosen = recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {})
     dataset = read(chosen, reporter)
     timed = probe(Job.make(chosen, dataset))
-    timed = Probe(timed.job.on(affordable(dataset, [timed])), timed.step_seconds)
+    timed = replace(timed, job=timed.job.on(affordable(dataset, [timed])))
     run = Run.create(chosen.name, None if output is None else Path(output))
     with run.interruptible("train"):
         return run_job(run, timed, reporter, started)
-
-
-def chosen_recipe(name: str | Path, settings: Iterable[str], changes: Mapping[str, Any]) -> Recipe:
-    """The recipe called `name`; or one made for the data of that name."""
-    if str(name).endswith((".yaml", ".yml")) or str(name) in ready_recipes():
-        return load_recipe(name, settings, changes)
-    values: dict[str, Any] = {"data": {"path": str(name)}}
-    apply(values, settings, changes)
-    model = values.get("model", {})
-    family = model.get("family") if isinstance(model, dict) else model
-    if family is None:
-        near = closest(str(name), ready_recipes())
-        meant = f"Did you mean the recipe {near}?" if near else "Give --family, or let build choose one"
-        raise InputError(f"{name!r} is no recipe, and as data it needs a family", remedy=meant)
-    values.setdefault("name", f"{data_name(str(name))}-{family}")
-    return validate(Recipe, values)
-
-
-def data_name(argument: str) -> str:
-    """A short name for data: the file's or folder's name without endings."""
-    return Path(argument).name.split(".")[0] or "data"
 
 
 def run_job(
@@ -133,6 +115,7 @@ def run_job(
         write_quarantine(job.dataset.report, run.quarantine)
     budget = job.training.budget
     allowed = BASELINE_SECONDS if budget.seconds is None else BASELINE_SHARE * budget.seconds
+    expected = expect(timed)
     baselines = fit_baselines(job, allowed)
     network = job.network()
     seconds = _training_seconds(job, network, baselines, started)
@@ -142,11 +125,12 @@ def run_job(
         "data_schema": job.dataset.schema.model_dump(mode="json"),
         "training_seconds": seconds,
         "details": dict(details or {}),
+        "plain": {} if expected is None else expected.plain,
     }
     run.write_json(run.state, state)
-    _forecast(run, timed, seconds, score, reporter)
+    _forecast(run, timed, seconds, score, expected, reporter)
     result = _fit(run, job, network, seconds, reporter, resume=False)
-    return _finish(run, job, network, result, baselines, reporter, started, details or {})
+    return _finish(run, job, network, result, baselines, reporter, started, state)
 
 
 def _training_seconds(job: Job, network: Network, baselines: Baselines, started: float) -> float | None:
@@ -169,7 +153,9 @@ def _training_seconds(job: Job, network: Network, baselines: Baselines, started:
     return left
 
 
-def _forecast(run: Run, timed: Probe, seconds: float | None, score: Forecast | None, reporter: Reporter) -> None:
+def _forecast(
+    run: Run, timed: Probe, seconds: float | None, score: Forecast | None, planned: Expectation | None, reporter: Reporter
+) -> None:
     """Write down, and say, what is expected."""
     job, ledger = timed.job, run.ledger
     ledger.forecast("parameters", "1", job.count.total_parameters, job.count.total_parameters, job.count.total_parameters)
@@ -182,6 +168,10 @@ def _forecast(run: Run, timed: Probe, seconds: float | None, score: Forecast | N
         ledger.forecast(f"test {metric}", _unit(job), score.value, score.low, score.high)
         shown = show(metric, Estimate(score.value, score.low, score.high))
         parts.append(f"test {label(metric)} {shown}")
+    if planned is not None:
+        ledger.forecast(STEP, "s", planned.seconds.value, planned.seconds.low, planned.seconds.high)
+        ledger.forecast(MEMORY, "B", planned.memory, planned.memory / MEMORY_SPREAD, planned.memory * MEMORY_SPREAD)
+        parts.append(format_bytes(planned.memory))
     parts += [f"{format_duration(expected)} of training", job.speed(timed.samples_per_second), job.training.precision]
     reporter.say("forecast", " · ".join(parts))
 
@@ -215,11 +205,13 @@ def _finish(
     baselines: Baselines,
     reporter: Reporter,
     started: float,
-    details: Mapping[str, Any],
+    state: Mapping[str, Any],
 ) -> Outcome:
+    ledger = run.ledger
+    ledger.measure(STEP, "s", job.training.batch_size / result.samples_per_second)
+    ledger.measure(MEMORY, "B", peak_bytes())
     evaluation = judge(job, network, baselines)
     size = ship(run, job, network, evaluation)
-    ledger = run.ledger
     ledger.measure("parameters", "1", sum(p.numel() for p in network.parameters()))
     ledger.measure("training time", "s", result.seconds)
     _measure_scores(run, job, evaluation)
@@ -231,6 +223,7 @@ def _finish(
         reporter.say("sample", "\n".join(lines[:SAMPLE_LINES]))
     seconds = time.monotonic() - started
     ledger.measure("total time", "s", seconds)
+    remember(run, job.family, device_name(), state["plain"])
     more = {
         "family": job.family,
         "steps": result.steps,
@@ -238,7 +231,7 @@ def _finish(
         "training_seconds": result.seconds,
         "samples_per_second": result.samples_per_second,
     }
-    return Outcome(run, evaluation, seconds, {**details, **more})
+    return Outcome(run, evaluation, seconds, {**state["details"], **more})
 
 
 def _measure_scores(run: Run, job: Job, evaluation: Evaluation) -> None:
@@ -269,4 +262,4 @@ def _resume(run: Run, reporter: Reporter, started: float) -> Outcome:
     baselines = fit_baselines(job, BASELINE_SECONDS)
     network = job.network()
     result = _fit(run, job, network, state["training_seconds"], reporter, resume=True)
-    return _finish(run, job, network, result, baselines, reporter, started, state["details"])
+    return _finish(run, job, network, result, baselines, reporter, started, state)
