@@ -19,7 +19,7 @@ from modelwright.core.config import validate
 from modelwright.data.shape import made_up_batch, parse_shape
 from modelwright.models.network import build_network
 from modelwright.training.machine import prepare_machine
-from modelwright.training.memory import peak_bytes, used_bytes
+from modelwright.training.memory import held_bytes, peak_bytes
 from modelwright.training.resolution import build_rule
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.tracing import Subject
@@ -36,7 +36,7 @@ def main() -> None:
     subject = Subject.of(recipe, schema, device.type)
     recipe = subject.recipe
     training = recipe.training.replace(compile=False, optimizer=recipe.training.optimizer.resolved(device))
-    base = used_bytes()
+    base = held_bytes()
     task = recipe.task.build(schema)
     network = build_network(schema, recipe.model, task.outputs, stem=recipe.stem, head=recipe.head).to(device)
     rule = build_rule(training, network, task, 0)

@@ -21,6 +21,13 @@ def used_bytes() -> int:
     return pages * resource.getpagesize()
 
 
+def held_bytes() -> int:
+    """The same once everything is imported that a training comes to import: optimizers load PyTorch's compiler at their first step."""
+    import torch._dynamo
+
+    return used_bytes()
+
+
 def peak_bytes() -> int:
     """The most memory that was resident, or allocated on the GPU, since the process began; 0 where the system doesn't tell."""
     if torch.cuda.is_available():

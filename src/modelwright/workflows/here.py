@@ -19,7 +19,7 @@ from modelwright.core.run import Run
 from modelwright.data.text import cache_folder
 from modelwright.planning.machine import CPU_SPREAD, EXAMPLE_SPREAD, Processor
 from modelwright.planning.profile import Profile
-from modelwright.training.memory import used_bytes
+from modelwright.training.memory import held_bytes
 from modelwright.training.profiling import load_profile, rough_profile
 
 REMEMBERED = 40
@@ -96,7 +96,7 @@ def this_cpu(limit: float | None = None, base: float | None = None) -> Processor
     """
     name, memory = machine_name(), machine_memory() or 0
     profile: Profile | None = load_profile(profile_path(), name)
-    base = used_bytes() if base is None else base
+    base = held_bytes() if base is None else base
     correction, runs = _correction(STEP, name)
     return Processor(
         name=name,

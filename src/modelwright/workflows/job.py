@@ -23,7 +23,7 @@ from modelwright.planning.count import Count, count
 from modelwright.tasks.task import Task, choose_task
 from modelwright.training.config import TrainingConfig
 from modelwright.training.hook import Hook
-from modelwright.training.memory import used_bytes
+from modelwright.training.memory import held_bytes
 from modelwright.training.resolution import build_rule, resolve
 from modelwright.training.steps import plan_steps
 from modelwright.training.trainer import Trainer
@@ -253,7 +253,7 @@ class Probe:
 
 def probe(job: Job) -> Probe:
     """Resolve a job's training settings and time its steps, on weights that are thrown away."""
-    held = used_bytes()
+    held = held_bytes()
     network = job.network()
     batch = job.loader.batch(0)
     resolved = job.replace(
