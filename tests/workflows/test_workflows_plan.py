@@ -21,7 +21,14 @@ from modelwright.workflows.outlook import Outlook
 from modelwright.workflows.plan import plan
 
 TEXT, IMAGE, TABLE = "shape:text,vocabulary=500", "shape:image,channels=1,height=12,width=12,classes=5", "shape:table,numbers=4,classes=3"
-SMALL = ["model.width=32", "model.depth=2", "data.context=32", "training.batch_size=16", "training.precision=float32", "training.budget=10 steps"]
+SMALL = [
+    "model.width=32",
+    "model.depth=2",
+    "data.context=32",
+    "training.batch_size=16",
+    "training.precision=float32",
+    "training.budget=10 steps",
+]
 DECODER = {"changes": {"model.family": "transformer"}, "settings": SMALL}
 
 
@@ -91,7 +98,9 @@ def test_what_does_not_fit_gets_three_remedies_that_do():
     assert [advice.speed for advice in made.advice] == sorted((advice.speed for advice in made.advice), reverse=True)
     # A remedy that is settings is true when it is followed.
     followed = next(advice for advice in made.advice if advice.change.startswith("training.") and " " not in advice.change)
-    again = plan(TEXT, device="t4", memory=1.3e9, changes={"model.family": "transformer"}, settings=[*settings, followed.change], advise=False)
+    again = plan(
+        TEXT, device="t4", memory=1.3e9, changes={"model.family": "transformer"}, settings=[*settings, followed.change], advise=False
+    )
     assert again.outlook.fits
 
 
@@ -106,7 +115,10 @@ def test_room_that_is_left_is_told():
     ("given", "part"),
     [
         ({"device": "warp9"}, "unknown device 'warp9'"),
-        ({"device": "t4", "devices": 3, "layout": "data"}, "a batch of 16 can't be divided evenly among 3 devices.*multiple of 3, such as 18"),
+        (
+            {"device": "t4", "devices": 3, "layout": "data"},
+            "a batch of 16 can't be divided evenly among 3 devices.*multiple of 3, such as 18",
+        ),
         ({"device": "t4", "devices": 4, "layout": "tensor"}, "2 attention heads can't be divided among 4"),
         ({"device": "t4", "devices": 2, "layout": "rings"}, "unknown layout 'rings'"),
         ({"device": "t4", "devices": 0}, "a plan for 0 devices"),
@@ -196,8 +208,17 @@ def test_a_profile_is_measured_kept_and_read(tmp_path):
 
 
 def past_row(quantity, forecast, measured, **more):
-    given = {"run": "r", "family": "mlp", "device": here.machine_name(), "unit": "s", "plain": forecast, "when": "2026-11-22T10:00:00+00:00"}
-    return Past(**{**given, "quantity": quantity, "forecast": forecast, "measured": measured, "low": forecast * 0.9, "high": forecast * 1.1, **more})
+    given = {
+        "run": "r",
+        "family": "mlp",
+        "device": here.machine_name(),
+        "unit": "s",
+        "plain": forecast,
+        "when": "2026-11-22T10:00:00+00:00",
+    }
+    return Past(
+        **{**given, "quantity": quantity, "forecast": forecast, "measured": measured, "low": forecast * 0.9, "high": forecast * 1.1, **more}
+    )
 
 
 def test_earlier_runs_correct_the_next_forecast():

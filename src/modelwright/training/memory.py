@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -23,8 +24,7 @@ def used_bytes() -> int:
 
 def held_bytes() -> int:
     """The same once everything is imported that a training comes to import: optimizers load PyTorch's compiler at their first step."""
-    import torch._dynamo
-
+    importlib.import_module("torch._dynamo")
     return used_bytes()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -22,7 +24,7 @@ from modelwright.tasks.task import Task, choose_task
 from modelwright.training.rehearsal import rehearse
 from modelwright.workflows.recipe import Recipe
 
-SHALLOW = (2, 3)
+SHALLOW = (1, 2)
 """Blocks of the two networks that stand for a deeper one."""
 DEEP = 8
 """Blocks from which on they do."""
@@ -32,6 +34,18 @@ _traces: dict[str, Trace] = {}
 
 class RoughPlan(UserWarning):
     """A step could not be traced."""
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Without collections of garbage, which would take time, and let blocks go at moments that depend on what was done before."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -167,7 +181,13 @@ class Subject:
     def _traced(self, size: int, slices: int) -> Trace:
         config = self.recipe.training.replace(batch_size=size, accumulation=slices)
         documents = self.schema.kind == "text" and self.recipe.data.packing == "separate"
-        with warnings.catch_warnings(), standing_for(self.kind), FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
+        with (
+            warnings.catch_warnings(),
+            _undisturbed(),
+            standing_for(self.kind),
+            FakeTensorMode(allow_non_fake_inputs=True),
+            torch.device("cpu"),
+        ):
             warnings.simplefilter("ignore")
             network = self._build(assemble)
             batch = made_up_batch(self.schema, size, documents=documents)
