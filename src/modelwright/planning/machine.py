@@ -90,6 +90,10 @@ class Machine(Protocol):
         """How long a step takes."""
         ...
 
+    def moving_share(self, step: Step) -> float:
+        """Share of computing that only moves memory in forward and backward pass: what compiling can join."""
+        ...
+
 
 @dataclass(frozen=True)
 class Accelerator:
@@ -125,6 +129,11 @@ class Accelerator:
             blocks=step.blocks,
         )
         return Seconds.around(value, SPREAD)
+
+    def moving_share(self, step: Step) -> float:
+        """By the roofline."""
+        whole = accelerator_seconds(step.trace, self.device, Layout(), step.precision)
+        return accelerator_seconds(_moving(step.trace), self.device, Layout(), step.precision) / whole
 
 
 @dataclass(frozen=True)
@@ -163,6 +172,15 @@ class Processor:
     def seconds(self, step: Step, layout: Layout) -> Seconds:
         """By the profile."""
         return Seconds.around(self.correction * self.profile.step_seconds(step.trace), self.spread)
+
+    def moving_share(self, step: Step) -> float:
+        """By the profile."""
+        return self.profile.step_seconds(_moving(step.trace)) / self.profile.step_seconds(step.trace)
+
+
+def _moving(trace: Trace) -> Trace:
+    """The part of a trace without products, convolutions and the update."""
+    return replace(trace, work={kind: work for kind, work in trace.work.items() if not work.flops and kind.phase != "update"})
 
 
 def heap_gaps(trace: Trace) -> float:

@@ -15,6 +15,8 @@ ROOM = 0.7
 """Share of the memory below which a larger batch is looked at."""
 WORTH = 1.05
 """Gain in speed that is worth a word."""
+JOINED = 0.67
+"""Share of what only moves memory that compiling saves, at most: of three operations in a row one is left."""
 REMEDIES = 3
 """Of what doesn't fit."""
 
@@ -28,20 +30,24 @@ class Advice:
         text: what it does.
         memory: bytes of a device then.
         speed: examples a second then, as a multiple of now.
+        cost: of an example then, as a multiple of now.
     """
 
     change: str
     text: str
     memory: int
     speed: float
+    cost: float
 
     def to_json(self) -> dict[str, Any]:
         """As an object."""
-        return {"change": self.change, "text": self.text, "memory_bytes": self.memory, "speed": self.speed}
+        return {"change": self.change, "text": self.text, "memory_bytes": self.memory, "speed": self.speed, "cost": self.cost}
 
 
 def _advice(now: Outlook, then: Outlook, change: str, text: str) -> Advice:
-    return Advice(change, text, then.memory.needed, then.samples_per_second / now.samples_per_second)
+    return Advice(
+        change, text, then.memory.needed, then.samples_per_second / now.samples_per_second, then.device_seconds / now.device_seconds
+    )
 
 
 def improvements(now: Outlook, largest: int) -> list[Advice]:
@@ -67,7 +73,36 @@ def improvements(now: Outlook, largest: int) -> list[Advice]:
             then = now.with_training(accumulation=1).with_batch(batch)
             text = f"you use {used:.0%} of the memory: batch {then.subject.batch_size:,} would fit"
             found.append(_advice(now, then, f"training.batch_size={then.subject.batch_size}", text))
-    return sorted((advice for advice in found if advice.speed >= WORTH), key=lambda advice: -advice.speed)
+    found += [*_compiled(now), *_cheaper(now)]
+    return sorted((advice for advice in found if advice.speed >= WORTH or advice.cost < 1 / WORTH), key=lambda advice: -advice.speed)
+
+
+def _compiled(now: Outlook) -> Iterator[Advice]:
+    """Compiling, as far as it can help: it saves most of what only moves memory."""
+    if now.subject.recipe.training.compile is not True:
+        share = now.machine.moving_share(now.step)
+        text = f"compiling may pay: {share:.0%} of the time goes to operations that it can join"
+        speed = 1 / (1 - JOINED * share)
+        yield Advice("training.compile=true", text, now.memory.needed, speed, 1 / speed)
+
+
+def _cheaper(now: Outlook) -> Iterator[Advice]:
+    """Fewer devices, where an example then costs clearly less."""
+    number = now.layout.devices // 2
+    best = now
+    while number >= 1:
+        for layout in {Layout(data=number), Layout(sharded=number)}:
+            if now.subject.batch_size % number == 0:
+                then = now.nearly(layout)
+                if then.fits and then.device_seconds < best.device_seconds / WORTH:
+                    best = then
+        number //= 2
+    if best is not now:
+        best = now.with_layout(best.layout)
+        if best.fits:
+            devices = best.layout.devices
+            how = "sharded" if best.layout.sharded > 1 else "data"
+            yield _advice(now, best, f"--devices {devices} --layout {how}", f"{devices} devices cost less")
 
 
 def _round(batch: int) -> int:

@@ -105,6 +105,17 @@ class Outlook:
         """The same in another layout."""
         return replace(self, layout=layout)
 
+    def nearly(self, layout: Layout) -> Outlook:
+        """About the same in another layout, told by this one's trace."""
+        other = self.with_layout(layout)
+        other.__dict__["trace"] = scaled_batch(self.trace, other.share / self.share)
+        return other
+
+    @property
+    def device_seconds(self) -> float:
+        """Seconds of all devices that an example takes: what it costs."""
+        return self.layout.devices / self.samples_per_second
+
     @property
     def deep(self) -> bool:
         """Whether a trace is told by two others, and no search should make many."""

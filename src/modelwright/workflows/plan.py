@@ -276,7 +276,7 @@ def _show(made: Plan, reporter: Reporter) -> None:
     reporter.say("model", f"{recipe.model.family} of {format_count(count.total_parameters)} parameters ({roles})")
     per = "a token" if text else "an example"
     each = count.training_flops_per_token if text else count.training_flops
-    reporter.say("step", f"{what} · {recipe.training.precision} · {format_count(each)}FLOPs {per}")
+    reporter.say("step", f"{what} · {recipe.training.precision} · {_flops(each)} {per}")
     where = outlook.machine.name if layout.devices == 1 else f"{layout.devices} x {outlook.machine.name} · {layout}"
     reporter.say("machine", where)
     reporter.show(_memory_table(outlook))
@@ -299,13 +299,20 @@ def _show(made: Plan, reporter: Reporter) -> None:
         part = memory.largest
         reporter.say("fits", f"no, it needs {used}, of which {part} take {format_bytes(memory.parts[part])}. What would fit:")
     for number, advice in enumerate(made.advice, 1):
-        gain = f"{advice.speed:.2g}x as fast" if advice.speed < 1 or advice.speed >= WORTH_SAYING else "as fast"
-        reporter.say("" if number > 1 else "advice", f"{advice.change}: {advice.text}, {gain}, {format_bytes(advice.memory)}")
+        reporter.say("" if number > 1 else "advice", f"{advice.change}: {advice.text}, {_gain(advice)}, {format_bytes(advice.memory)}")
     for note in made.notes:
         reporter.say("note", note)
 
 
-WORTH_SAYING = 1.05
+def _flops(number: float) -> str:
+    """FLOPs with the unit's multiple: 63 TFLOP."""
+    text = format_count(number)
+    return f"{text[:-1]} {text[-1]}FLOP" if text[-1].isalpha() else f"{text} FLOP"
+
+
+def _gain(advice: Advice) -> str:
+    cheaper = f" at {advice.cost:.2g}x the cost" if abs(advice.cost * advice.speed - 1) > 0.01 else ""
+    return f"{advice.speed:.2g}x as fast{cheaper}"
 
 
 def _readable(operator: str) -> str:
@@ -342,7 +349,7 @@ def _operator_table(made: Plan) -> Table:
         table.add_row(
             f"  {row['operator']}",
             row["pass"],
-            f"{format_count(row['flops'])}FLOPs",
+            _flops(row["flops"]),
             Text("█" * max(1, round(BAR * share)), style="magenta"),
         )
     return table
