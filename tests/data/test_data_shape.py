@@ -37,6 +37,12 @@ def test_images_and_tables():
         ("shape:text,vocabluary=3", "Did you mean vocabulary"),
         ("shape:image,height=tall", "can't read 'tall'"),
         ("shape:image,height=", "can't read ''"),
+        ("shape:text,vocabulary=10x", "can't read '10x'"),
+        ("shape:text,vocabulary=1e999", "can't read '1e999'"),
+        ("shape:text,vocabulary=0", "vocabulary=0; expected at least 1"),
+        ("shape:image,classes=1", "classes=1; expected at least 2"),
+        ("shape:table,classes=1", "classes=1; expected at least 2"),
+        ("shape:text,examples=0", "examples=0"),
         ("shape:table,numbers=0", "a table without columns"),
     ],
 )

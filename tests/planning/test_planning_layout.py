@@ -35,6 +35,8 @@ def test_layouts_are_read(text, devices, layout):
         ("tensor=x", 8, "can't read the layout 'tensor=x'"),
         ("tensor=3,sharded", 8, "8 devices can't be divided by 3"),
         ("tensor=2", 8, "for 2 devices, and there are 8"),
+        ("tensor,sharded", 8, "each word once, and a number for all but one"),
+        ("data=2,data=4", 8, "each word once"),
     ],
 )
 def test_layouts_that_are_none(text, devices, part):
@@ -86,12 +88,12 @@ def test_exchange_grows_with_what_is_exchanged_and_shrinks_with_the_link():
 
 def test_an_operation_takes_as_long_as_its_flops_or_its_bytes():
     product = Trace({Operation("mm", "forward", "bfloat16", ()): Work(1, 312e12, 1e6, 1e6)})
-    assert accelerator_seconds(product, A100, Layout(), "bfloat16") == pytest.approx(1 / A100.efficiency)
-    assert accelerator_seconds(product, A100, Layout(tensor=2), "bfloat16") == pytest.approx(0.5 / A100.efficiency)
+    assert accelerator_seconds(product, A100, Layout()) == pytest.approx(1 / A100.efficiency)
+    assert accelerator_seconds(product, A100, Layout(tensor=2)) == pytest.approx(0.5 / A100.efficiency)
     copy = Trace({Operation("copy_", "forward", "bfloat16", ()): Work(1, 0, 2039e9, 0)})
-    assert accelerator_seconds(copy, A100, Layout(), "bfloat16") == pytest.approx(1 / 0.8)
+    assert accelerator_seconds(copy, A100, Layout()) == pytest.approx(1 / 0.8)
     many = Trace({Operation("add", "forward", "float32", ()): Work(1_000_000, 0, 8, 8)})
-    assert accelerator_seconds(many, A100, Layout(), "float32") > 1, "a million kernels must be launched"
+    assert accelerator_seconds(many, A100, Layout()) > 1, "a million kernels must be launched"
 
 
 def test_an_accelerator_needs_more_than_what_is_allocated():
@@ -101,6 +103,11 @@ def test_an_accelerator_needs_more_than_what_is_allocated():
 
 
 def test_devices_are_found_by_name(tmp_path):
+    for called, gigabytes in (("NVIDIA A100-SXM4-80GB", 80), ("NVIDIA A100-SXM4-40GB", 40), ("NVIDIA GH200 144G HBM3e", 96)):
+        row = device_of(called)
+        assert row is not None
+        assert row.memory == gigabytes or "144G " in called
+    assert 84e9 < DEVICES["a100-80gb"].usable < 86e9
     assert find_device("H100_80GB").chip == "H100"
     assert find_device("t4") == DEVICES["t4"]
     with pytest.raises(InputError, match="Did you mean a100-40gb or a100-80gb"):

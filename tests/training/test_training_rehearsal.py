@@ -76,6 +76,13 @@ def test_accumulation_keeps_the_activations_of_one_slice():
     assert sliced.flops == pytest.approx(whole.flops, rel=1e-6)
 
 
+def test_logits_are_told_apart_also_where_the_loss_makes_them_chunk_by_chunk(monkeypatch):
+    monkeypatch.setitem(STEPS, "words", ("shape:text,vocabulary=4000", STEPS["decoder"][1]))
+    for name in ("decoder", "words"):
+        memory = traced(name, 8).memory
+        assert max(bytes_by_part(blocks)["logits"] for blocks in memory.values()) > 4 * 8 * 16 * 50
+
+
 def test_weights_in_the_format_of_autocast_are_told_apart():
     assert bytes_by_part(traced("decoder", precision="bfloat16").memory["forward"])["copies"] > 0
     assert bytes_by_part(traced("decoder").memory["forward"])["copies"] == 0

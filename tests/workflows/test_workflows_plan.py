@@ -124,12 +124,47 @@ def test_room_that_is_left_is_told():
         ({"device": "t4", "devices": 0}, "a plan for 0 devices"),
         ({"device": "cpu", "devices": 2}, "2 CPUs can't be planned"),
         ({"device": "t4", "efficiency": 1.5}, "an efficiency of 1.5"),
+        ({"device": "cpu", "efficiency": 0.5}, "the efficiency of a CPU is measured"),
+        ({"device": "t4", "price": -1.0}, "a price of -1"),
         ({"device": "t4", "memory": 10e6}, "this can never fit: .* Take a smaller model"),
     ],
 )
 def test_what_can_not_be_planned(given, part):
     with pytest.raises(InputError, match=part):
         plan(TEXT, **given, **DECODER)
+
+
+def test_what_is_found_nearly_fills_the_memory():
+    for settings in (SMALL, [*SMALL, "model.depth=12"]):
+        made = plan(TEXT, device="t4", memory=3e9, changes={"model.family": "transformer"}, settings=settings)
+        found = made.outlook.larger_model()
+        assert found is not None
+        assert 0.8 * 3e9 < found[1].memory.needed <= 3e9
+
+
+def test_slices_change_neither_flops_nor_what_lies_on_the_device():
+    whole, sliced = (
+        plan(
+            TEXT, device="t4", advise=False, changes={"model.family": "transformer"}, settings=[*SMALL, "training.batch_size=100", more]
+        ).to_json()
+        for more in ("training.accumulation=1", "training.accumulation=33")
+    )
+    assert sliced["flops_per_step"] == pytest.approx(whole["flops_per_step"], rel=0.01)
+    assert sliced["memory_bytes"]["inputs"] == pytest.approx(whole["memory_bytes"]["inputs"], rel=0.05)
+
+
+def test_a_pattern_of_blocks_is_counted_whole():
+    settings = ["model.pattern=[convolution,convolution,convolution,attention]", "model.depth=10", "data.context=16", "model.width=32"]
+    made = plan(TEXT, device="t4", changes={"model.family": "hybrid"}, settings=settings, advise=False)
+    assert made.to_json()["parameters"] == sum(p.numel() for p in made.outlook.subject.meta().parameters())
+    with pytest.raises(InputError, match="hybrid can't be shared tensor parallel"):
+        plan(TEXT, device="t4", devices=2, layout="tensor", changes={"model.family": "hybrid"}, settings=settings)
+
+
+def test_documents_apart_are_planned_for_recurrent_networks_too():
+    settings = ["data.context=16", "data.packing=separate", "model.width=32"]
+    made = plan(TEXT, device="t4", changes={"model.family": "lstm"}, settings=settings, advise=False)
+    assert made.notes == []
 
 
 def test_a_network_without_heads_is_not_shared_tensor_parallel():
@@ -223,13 +258,17 @@ def past_row(quantity, forecast, measured, **more):
 
 def test_earlier_runs_correct_the_next_forecast():
     rough = rough_profile(here.machine_name(), 10**10)
-    save_profile(Profile(**{**rough.model_dump(), "samples": []}), profile_path())
+    save_profile(rough, profile_path())
     plain = plan(TEXT, device="cpu", advise=False, **DECODER).outlook.seconds.value
-    append_lines(history_path(), [past_row("step time", 1.0, 2.0).model_dump() for _ in range(18)])
+    append_lines(history_path(), [past_row("step time", 1.0, 2.0, profile=rough.when).model_dump() for _ in range(18)])
     assert this_cpu().correction == pytest.approx(2 ** (18 / 20))
     assert plan(TEXT, device="cpu", advise=False, **DECODER).outlook.seconds.value == pytest.approx(plain * 2 ** (18 / 20), rel=0.01)
-    append_lines(history_path(), [past_row("step time", 1.0, 2.0, device="another").model_dump()])
+    append_lines(history_path(), [past_row("step time", 1.0, 2.0, device="another", profile=rough.when).model_dump()])
     assert this_cpu().correction == pytest.approx(2 ** (18 / 20)), "of this device only"
+    append_lines(history_path(), [past_row("peak memory", 1.0, 0.0, profile=rough.when).model_dump()])
+    assert this_cpu().memory_correction == 1, "what could not be measured tells nothing"
+    save_profile(Profile(**{**rough.model_dump(), "when": "2027-01-01T00:00:00+00:00"}), profile_path())
+    assert this_cpu().correction == 1, "by this profile only"
 
 
 def test_lines_that_are_no_rows_are_passed_over():

@@ -116,7 +116,7 @@ def parse_bytes(text: str) -> float:
         InputError: the text is none.
     """
     match = re.fullmatch(rf"{_NUMBER}\s*([kKMGT]?)(i?)B?", text.strip())
-    if match is None or float(match.group(1)) <= 0:
+    if match is None or not 0 < float(match.group(1)) < math.inf:
         raise InputError(f"can't read the size {text!r}", expected="a positive number with a unit, like 16GB or 500MB")
     number, multiple, binary = match.groups()
     power = " kMGT".index(multiple.replace("K", "k") or " ")

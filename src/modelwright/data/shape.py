@@ -5,6 +5,7 @@ Letters: B batch, C channels, H height, W width, T tokens.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -58,6 +59,11 @@ def parse_shape(text: str, context: int) -> Shape:
         if key not in numbers:
             raise unknown_name(f"number of a {kind}", key, numbers, where=text)
         numbers[key] = _whole(value, text)
+        least = 0 if key in ("numbers", "categories", "classes") else 1
+        if numbers[key] < least or (key == "classes" and numbers[key] == (1 if kind == "table" else min(numbers[key], 1))):
+            raise InputError(
+                f"{key}={numbers[key]}", where=text, expected="at least 2 classes" if key == "classes" else f"at least {least}"
+            )
     if kind == "text":
         tokens = Feature(name="text", type="text", shape=(context,), vocabulary=numbers["vocabulary"])
         return Shape(Schema(inputs=(tokens,), target=tokens.replace(name="next token")), numbers["examples"])
@@ -84,12 +90,12 @@ def parse_shape(text: str, context: int) -> Shape:
 
 
 def _whole(value: str, where: str) -> int:
-    multiple = MULTIPLES.get(value[-1:], 0) if value[-1:].isalpha() else 1
+    multiple = MULTIPLES.get(value[-1:], math.nan) if value[-1:].isalpha() else 1
     try:
         number = float(value[:-1] if value[-1:].isalpha() else value) * multiple
     except ValueError:
-        number = -1.0
-    if number < 0 or number != int(number):
+        number = math.nan
+    if not 0 <= number < 1e15 or number != int(number):
         raise InputError(f"can't read {value!r}", where=where, expected="a whole number, like 1000 or 10k")
     return int(number)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -52,8 +53,7 @@ def outputs_bytes(network: nn.Module, inputs: dict[str, Tensor]) -> int:
 
     def add(module: nn.Module, args: object, output: object) -> None:
         nonlocal seen
-        if isinstance(output, Tensor):
-            seen += output.numel() * output.element_size()
+        seen += sum(tensor.numel() * tensor.element_size() for tensor in tree_iter(output) if isinstance(tensor, Tensor))
 
     hooks = [module.register_forward_hook(add) for module in network.modules() if not list(module.children())]
     with torch.no_grad():

@@ -18,6 +18,10 @@ EFFICIENCY = 0.68
 """Share of the peak that products of matrices reach, where nothing better is known; fitted on published trainings on A100 (docs/decisions.md)."""
 
 
+USABLE = 0.985
+"""Share of an accelerator's memory that programs get."""
+
+
 class Device(NamedTuple):
     """An accelerator; dense peaks.
 
@@ -25,7 +29,7 @@ class Device(NamedTuple):
         chip: the words by which PyTorch names it.
         bfloat16: TFLOP/s with bfloat16 factors and sums in float32, without structured sparsity; None where it has no such units.
         float32: TFLOP/s in IEEE single precision, as PyTorch computes by default (no TF32).
-        memory: GB.
+        memory: GB as the maker says it.
         bandwidth: of its memory, GB/s.
         link: to the other devices of a node, GB/s in one direction: NVLink or the like, else PCIe.
         fabric: between nodes, GB/s in one direction for each device, as clusters of it are usually built; not of the maker's table.
@@ -44,6 +48,11 @@ class Device(NamedTuple):
     source: str
     node: int = 8
     efficiency: float = EFFICIENCY
+
+    @property
+    def usable(self) -> float:
+        """Bytes of memory that programs get: makers mean 2^30 by GB, and PyTorch reports 1 to 2 % less."""
+        return USABLE * 2**30 * self.memory
 
     def peak(self, precision: str) -> float:
         """FLOPs a second at most; without units for bfloat16 as in float32."""
@@ -131,7 +140,9 @@ def device_of(name: str) -> Device | None:
     """The row of the device that PyTorch calls so, such as `NVIDIA A100-SXM4-80GB`; None where the name tells of a variant that no row is of."""
     fitting = [row for row in DEVICES.values() if _holds(name, row.chip)]
     variants = [word for word in VARIANTS if _holds(name, word)]
-    found = max(fitting, key=lambda row: len(row.chip), default=None)
+    size = re.search(r"(\d+) ?GB", name)
+    gigabytes = float(size[1]) if size else 0.0
+    found = max(fitting, key=lambda row: (len(row.chip), -abs(row.memory - gigabytes)), default=None)
     return found if found is not None and all(_holds(found.chip, word) for word in variants) else None
 
 

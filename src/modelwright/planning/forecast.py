@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from modelwright.planning.devices import Device
 from modelwright.planning.layout import Layout, exchange_seconds
-from modelwright.planning.trace import PARTS, Blocks, Operation, Trace, Work, bytes_by_part, total_bytes
+from modelwright.planning.trace import PARTS, Blocks, Operation, Trace, Work, bytes_by_part
 
 SHARED_BY_SHARDS = ("parameters", "gradients", "optimizer", "average")
 """Parts of memory that shards of a model divide among them."""
@@ -34,14 +34,16 @@ class Memory:
     Attributes:
         parts: by what they are for; their sum is `peak`.
         reserve: what the allocator and the driver take beside that, on an accelerator.
-        saving: bytes that saving a checkpoint takes beside parameters and optimizer state, in the process's own memory.
+        saving: bytes that saving a checkpoint takes on top of what is there between two steps, in the process's own memory.
         evaluating: bytes at the moment of an evaluation when most is used.
+        aside: bytes at the moment when most is used outside of steps, on this device.
     """
 
     parts: dict[str, int]
     reserve: int = 0
     saving: int = 0
     evaluating: int = 0
+    aside: int = 0
 
     @property
     def peak(self) -> int:
@@ -51,7 +53,7 @@ class Memory:
     @property
     def needed(self) -> int:
         """What a device must have."""
-        return self.peak + self.reserve
+        return max(self.peak + self.reserve, self.aside)
 
     @property
     def largest(self) -> str:
@@ -111,23 +113,17 @@ class Seconds:
         return cls(value, value / (1 + spread), value * (1 + spread))
 
 
-def accelerator_seconds(trace: Trace, device: Device, layout: Layout, precision: str) -> float:
+def accelerator_seconds(trace: Trace, device: Device, layout: Layout) -> float:
     """What a step's kernels take on a device: each as long as its FLOPs or its bytes take, whichever is more (Williams et al. 2009, Roofline)."""
-    total = sum(_roofline(kind, work, device, precision, layout.tensor) for kind, work in trace.work.items())
+    total = sum(_roofline(kind, work, device) for kind, work in trace.work.items()) / layout.tensor
     return max(total, LAUNCH_SECONDS * sum(work.calls for work in trace.work.values()))
 
 
-def _roofline(kind: Operation, work: Work, device: Device, precision: str, tensor: int) -> float:
-    moving = (work.read + work.written) / (MEMORY_REACHED * 1e9 * device.bandwidth)
-    if kind.phase == "update":
-        # Parameters and their state are divided with the model; the caller has seen to it.
-        return moving / tensor
-    if not work.flops:
-        return moving / tensor
+def _roofline(kind: Operation, work: Work, device: Device) -> float:
     # Causal attention leaves out half of what is counted here, and its kernels reach about half of what plain products do (Dao 2023,
     # FlashAttention-2, section 4.1): together as if all were computed.
-    format_ = precision if kind.dtype == "bfloat16" else "float32"
-    return max(work.flops / (device.efficiency * device.peak(format_)), moving) / tensor
+    moving = (work.read + work.written) / (MEMORY_REACHED * 1e9 * device.bandwidth)
+    return max(work.flops / (device.efficiency * device.peak(kind.dtype)), moving)
 
 
 def with_exchange(
@@ -156,7 +152,7 @@ def with_exchange(
     return computing + waited + max(hidden - TRANSFER_HIDDEN * computing, hidden / max(1, blocks))
 
 
-def without_update(trace: Trace, share: float) -> Trace:
+def with_update_share(trace: Trace, share: float) -> Trace:
     """The trace with only a share of the update's work, as of a device that updates a shard."""
     return replace(trace, work={kind: work * share if kind.phase == "update" else work for kind, work in trace.work.items()})
 
@@ -165,15 +161,3 @@ def accelerator_memory(parts: dict[str, int]) -> Memory:
     """The memory of an accelerator: what PyTorch allocates, its blocks rounded, and what it reserves beside."""
     memory = Memory(parts).plus("workspace", WORKSPACE)
     return replace(memory, reserve=round(CONTEXT + FRAGMENTS * memory.peak))
-
-
-__all__ = [
-    "Memory",
-    "Seconds",
-    "accelerator_memory",
-    "accelerator_seconds",
-    "divide",
-    "total_bytes",
-    "with_exchange",
-    "without_update",
-]

@@ -63,6 +63,10 @@ def parse_layout(text: str, devices: int) -> Layout:
             raise InputError(f"unknown layout {name!r}", expected=f"{', '.join(NAMES)}, or several as in tensor=8,sharded=4")
         if equals and (not number.isdecimal() or int(number) < 1):
             raise InputError(f"can't read the layout {part.strip()!r}", expected="a whole number of devices, as in tensor=8")
+        if name in ways or name == open_name or (not equals and open_name is not None):
+            raise InputError(
+                f"can't read the layout {text!r}", expected="each word once, and a number for all but one, as in tensor=8,sharded"
+            )
         if equals:
             ways[name] = int(number)
         else:

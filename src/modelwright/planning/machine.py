@@ -14,7 +14,7 @@ from modelwright.planning.forecast import (
     accelerator_seconds,
     divide,
     with_exchange,
-    without_update,
+    with_update_share,
 )
 from modelwright.planning.layout import Layout
 from modelwright.planning.profile import Profile
@@ -115,14 +115,14 @@ class Accelerator:
 
     def seconds(self, step: Step, layout: Layout) -> Seconds:
         """The kernels' time and what exchange adds."""
-        trace = without_update(step.trace, 1 / layout.sharded)
-        computing = accelerator_seconds(trace, self.device, layout, step.precision)
+        trace = with_update_share(step.trace, 1 / layout.sharded)
+        computing = accelerator_seconds(trace, self.device, layout)
         value = with_exchange(
             computing,
             layout,
             self.device,
             parameters=step.parameters,
-            gradient_bytes=bytes_by_part(step.trace.peak)["gradients"] or 4 * step.parameters,
+            gradient_bytes=4 * step.parameters,
             item=step.item,
             micro_batches=step.micro_batches,
             stream_bytes=step.stream * step.item,
@@ -132,8 +132,8 @@ class Accelerator:
 
     def moving_share(self, step: Step) -> float:
         """By the roofline."""
-        whole = accelerator_seconds(step.trace, self.device, Layout(), step.precision)
-        return accelerator_seconds(_moving(step.trace), self.device, Layout(), step.precision) / whole
+        whole = accelerator_seconds(step.trace, self.device, Layout())
+        return accelerator_seconds(_moving(step.trace), self.device, Layout()) / whole
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Processor:
         """What is resident when most is used."""
         parts = dict(bytes_by_part(step.trace.peak))
         memory = Memory({**parts, "process": round(self.base + CODE), "reserve": round(heap_gaps(step.trace))})
-        memory = _with_kept(memory, step, layout)
+        memory = _with_kept(memory, step, layout, own=True)
         gained = (self.memory_correction - 1) * memory.peak
         return memory.plus("reserve", max(gained, -memory.parts["reserve"]))
 
@@ -193,13 +193,13 @@ def heap_gaps(trace: Trace) -> float:
     return HEAP_GAPS * trace.allocated + CONVOLUTION_GAPS * reordered
 
 
-def _with_kept(memory: Memory, step: Step, layout: Layout) -> Memory:
-    """With the best weights, and what saving and evaluating take."""
-    kept = step.kept // layout.copies
-    if kept:
-        memory = memory.plus("best", kept)
+def _with_kept(memory: Memory, step: Step, layout: Layout, *, own: bool = False) -> Memory:
+    """With the best weights, and what saving and evaluating take; `own` where a checkpoint is made in the same memory."""
+    if step.kept:
+        memory = memory.plus("best", step.kept // layout.copies)
     lasting = sum(memory.parts.get(part, 0) for part in ("parameters", "optimizer", "average", "best"))
-    if lasting < memory.parts.get("parameters", 0):
-        lasting = memory.parts["parameters"]
-    steady = lasting + sum(memory.parts.get(part, 0) for part in ("process", "buffers"))
-    return replace(memory, saving=lasting, evaluating=steady + memory.parts.get("workspace", 0) + memory.parts.get("logits", 0))
+    between = lasting + sum(memory.parts.get(part, 0) for part in ("process", "buffers", "reserve"))
+    # Tensors are gathered, and then made into the bytes of a file.
+    saving = 2 * lasting
+    evaluating = between + memory.parts.get("workspace", 0) + memory.parts.get("logits", 0)
+    return replace(memory, saving=saving, evaluating=evaluating, aside=between + saving if own else 0)

@@ -15,7 +15,7 @@ from modelwright.planning.profile import Profile, samples_of
 from modelwright.training.device_peaks import probe_cpu
 from modelwright.training.references import Timed, references, time_step
 
-COPY_BYTES = 1 << 27
+COPY_BYTES = 1 << 25
 """Of the copy that the memory's bandwidth is told by: more than any cache holds."""
 TURNS = 5
 SECONDS = 60.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -73,9 +75,28 @@ def rehearse(
         accumulation=config.accumulation,
     )
     recorder = rule.recorder = Recorder(clock)
-    head: nn.Module = network.head  # type: ignore[assignment]
-    hook = head.register_forward_pre_hook(lambda *_: setattr(recorder, "part", "logits"))
-    for step in range(WARM if clock else 0):
+    with _marking(network.head, recorder):  # type: ignore[arg-type]
+        return _recorded(rule, recorder, network, batch, config.ema is not None, clock is not None)
+
+
+@contextmanager
+def _marking(head: nn.Module, recorder: Recorder) -> Iterator[None]:
+    """Within, all that is made from the head on is of the part `logits`; a loss may take the head's last states only."""
+    entries = [name for name in ("forward", "hidden") if hasattr(head, name)]
+    for name in entries:
+        setattr(head, name, functools.partial(_enter, recorder, getattr(head, name)))
+    yield
+    for name in entries:
+        delattr(head, name)
+
+
+def _enter(recorder: Recorder, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    recorder.part = "logits"
+    return method(*args, **kwargs)
+
+
+def _recorded(rule: _RecordedRule, recorder: Recorder, network: nn.Module, batch: Batch, averaged: bool, timed: bool) -> Trace:
+    for step in range(WARM if timed else 0):
         rule.step(batch, step, 0.4, 0.6)
     with recorder:
         recorder.own(network.parameters(), "parameters")
@@ -89,15 +110,14 @@ def rehearse(
         recorder.part = None
         rule._optimizer.zero_grad()
         # The average is kept here, as a fake network can't be copied.
-        live = [tensor for tensor in network.state_dict().values() if config.ema and tensor.is_floating_point()]
+        live = [tensor for tensor in network.state_dict().values() if averaged and tensor.is_floating_point()]
         average = [torch.zeros_like(tensor) for tensor in live]
         recorder.own(average, "average")
         traces = []
-        for step in range(STEPS_TIMED if clock else 1):
+        for step in range(STEPS_TIMED if timed else 1):
             recorder.forget()
             rule.step(batch, step, 0.4, 0.6)
             if average:
                 torch._foreach_lerp_(average, live, 0.1)  # pyright: ignore[reportPrivateImportUsage]
             traces.append(recorder.trace())
-    hook.remove()
     return typical(traces)

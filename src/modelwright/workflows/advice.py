@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,11 +60,11 @@ def improvements(now: Outlook, largest: int) -> list[Advice]:
     """
     found: list[Advice] = []
     training = now.subject.recipe.training
-    if training.activation_checkpointing and not now.deep:
+    if training.activation_checkpointing and (not now.deep or now.memory.needed < 0.5 * now.machine.limit):
         then = now.with_training(activation_checkpointing=False)
         if then.fits:
             found.append(_advice(now, then, "training.activation_checkpointing=false", "checkpointing doesn't pay: all fits without it"))
-    if training.precision == "float32" and not now.deep:
+    if training.precision == "float32" and now.machine.peak("bfloat16") > now.machine.peak("float32"):
         then = now.with_training(precision="bfloat16")
         found.append(_advice(now, then, "training.precision=bfloat16", "computing in bfloat16"))
     used = now.memory.needed / now.machine.limit
@@ -106,7 +107,7 @@ def _cheaper(now: Outlook) -> Iterator[Advice]:
 
 
 def _round(batch: int) -> int:
-    """Down to a number as people choose it: of two binary digits, or a multiple of 8."""
+    """Down to a number as people choose it: of three binary digits, or a multiple of 8."""
     if batch < 8:
         return batch
     return batch // 8 * 8 if batch < 64 else batch >> (batch.bit_length() - 3) << (batch.bit_length() - 3)
@@ -188,18 +189,22 @@ def _more_devices(now: Outlook) -> Iterator[Advice]:
 def _smaller_model(now: Outlook) -> Iterator[Advice]:
     found = now.larger_model()
     if found is not None and found[0] < 1:
-        factor, then = found
-        width = getattr(then.subject.recipe.model, "width", None)
-        change = f"model.width={width}" if isinstance(width, int) else f"a width of {factor:.2f} times"
+        then = found[1]
+        before, after = (each.subject.recipe.model.model_dump(mode="json") for each in (now, then))
+        change = " ".join(f"model.{key}={value}".replace(" ", "") for key, value in after.items() if value != before[key])
         yield _advice(now, then, change, f"a model of {format_count(then.subject.count.total_parameters)} parameters")
 
 
 def _both(now: Outlook) -> Iterator[Advice]:
     """One example at a time, activations recomputed, in bfloat16, sharded: the least that there is."""
-    settings = {"activation_checkpointing": True, "precision": "bfloat16", "accumulation": now.share}
+    settings: dict[str, object] = {"precision": "bfloat16", "accumulation": now.share}
     then = now.with_training(**settings)
+    with suppress(InputError):
+        again = now.with_training(**settings, activation_checkpointing=True)
+        if again.memory.needed < then.memory.needed:
+            settings, then = {**settings, "activation_checkpointing": True}, again
     change = " ".join(f"training.{key}={str(value).lower()}" for key, value in settings.items())
     if now.machine.kind != "cpu" and now.layout.devices > 1:
         then = then.with_layout(Layout(sharded=now.layout.devices))
         change += " --layout sharded"
-    yield _advice(now, then, change, "one example at a time, recomputed and in bfloat16")
+    yield _advice(now, then, change, "one example at a time, in bfloat16 and recomputed where that helps")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,6 +12,7 @@ from modelwright.planning.devices import device_of
 from modelwright.planning.forecast import Seconds
 from modelwright.planning.layout import Layout
 from modelwright.planning.machine import Accelerator, Machine, Processor
+from modelwright.training.memory import used_bytes
 from modelwright.workflows.here import MEMORY, STEP, machine_name, this_cpu
 from modelwright.workflows.job import Probe
 from modelwright.workflows.outlook import Outlook
@@ -46,8 +47,10 @@ def expect(timed: Probe) -> Expectation | None:
     """The plan of a probed job; None where the budget is too short for it, or nothing is known of the device."""
     job = timed.job
     budget = job.training.budget.seconds
+    if budget is not None and budget < SHORTEST:
+        return None
     machine = _machine(timed.held)
-    if machine is None or (budget is not None and budget < SHORTEST):
+    if machine is None:
         return None
     from modelwright.workflows.tracing import Subject
 
@@ -55,11 +58,19 @@ def expect(timed: Probe) -> Expectation | None:
         warnings.simplefilter("ignore")
         try:
             outlook = Outlook(Subject.of(job.recipe, job.dataset.schema, machine.kind), machine, Layout())
-            seconds, memory = outlook.seconds, outlook.memory.peak
+            plain = (
+                replace(outlook, machine=replace(machine, correction=1.0, memory_correction=1.0))
+                if isinstance(machine, Processor)
+                else outlook
+            )
+            foretold = {MEMORY: float(max(plain.memory.needed - plain.memory.reserve, used_bytes()))}
+            if not job.training.compile:
+                foretold[STEP] = plain.seconds.value
+            # A heap that the choice of settings has made larger stays so.
+            memory = max(outlook.memory.needed - outlook.memory.reserve, used_bytes())
         except InputError:
             return None
-    correction, memory_correction = (machine.correction, machine.memory_correction) if isinstance(machine, Processor) else (1.0, 1.0)
-    return Expectation(seconds, memory, {STEP: seconds.value / correction, MEMORY: memory / memory_correction})
+    return Expectation(outlook.seconds, memory, foretold)
 
 
 def _machine(held: int) -> Machine | None:

@@ -45,6 +45,7 @@ class Past(BaseModel):
         high: of the interval.
         measured: what came true.
         when: ISO 8601.
+        profile: when the profile was made by which it was foretold; None without one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +61,7 @@ class Past(BaseModel):
     high: float | None = None
     measured: float
     when: str
+    profile: str | None = None
 
 
 def machine_name() -> str:
@@ -97,14 +99,15 @@ def this_cpu(limit: float | None = None, base: float | None = None) -> Processor
     name, memory = machine_name(), machine_memory() or 0
     profile: Profile | None = load_profile(profile_path(), name)
     base = held_bytes() if base is None else base
-    correction, runs = _correction(STEP, name)
+    made = None if profile is None else profile.when
+    correction, runs = _correction(STEP, name, made)
     return Processor(
         name=name,
         limit=limit or memory or math.inf,
         base=base,
         profile=profile or rough_profile(name, memory),
         correction=correction,
-        memory_correction=_correction(MEMORY, name)[0],
+        memory_correction=_correction(MEMORY, name, made)[0],
         spread=CPU_SPREAD if profile is not None or runs > DOUBT else EXAMPLE_SPREAD,
     )
 
@@ -125,12 +128,15 @@ def history_path() -> Path:
     return cache_folder() / "ledger.jsonl"
 
 
-def _correction(quantity: str, device: str) -> tuple[float, int]:
+def _correction(quantity: str, device: str, profile: str | None) -> tuple[float, int]:
     """The factor by which forecasts of a quantity were off on a device, drawn to 1 where few tell; and how many tell."""
-    rows = [row for row in past() if row.quantity == quantity and row.device == device and row.plain][-REMEMBERED:]
+    rows = [
+        row for row in past() if (row.quantity, row.device, row.profile) == (quantity, device, profile) and row.plain and row.measured > 0
+    ]
+    rows = rows[-REMEMBERED:]
     if not rows:
         return 1.0, 0
-    off = median(math.log(row.measured / row.plain) for row in rows if row.plain and row.measured > 0)
+    off = median(math.log(row.measured / row.plain) for row in rows if row.plain)
     return math.exp(off * len(rows) / (len(rows) + DOUBT)), len(rows)
 
 
@@ -144,6 +150,7 @@ def remember(run: Run, family: str, device: str, plain: dict[str, float]) -> Non
         plain: forecasts without corrections, by quantity.
     """
     when = datetime.now(UTC).isoformat(timespec="seconds")
+    profile = load_profile(profile_path(), machine_name())
     rows: list[dict[str, Any]] = [
         Past(
             run=str(run.path),
@@ -157,6 +164,7 @@ def remember(run: Run, family: str, device: str, plain: dict[str, float]) -> Non
             high=entry.high,
             measured=entry.measured,
             when=when,
+            profile=None if profile is None else profile.when,
         ).model_dump()
         for entry in run.ledger.entries().values()
         if entry.forecast is not None and entry.measured is not None

@@ -16,6 +16,8 @@ from modelwright.workflows.tracing import DEEP, Subject
 
 MOST = 1 << 22
 """Examples of the largest batch that is looked for."""
+FEWEST_BLOCKS = 4
+"""Into which a network without blocks is taken to fall, where gradients are exchanged while others are still computed."""
 TRACES = 7
 """Traces that a search may take."""
 
@@ -62,7 +64,7 @@ class Outlook:
             parameters=subject.count.total_parameters,
             unit=subject.largest_unit if self.layout.sharded > 1 else 0,
             stream=-(-share // slices) * tokens * getattr(subject.recipe.model, "width", 1),
-            blocks=subject.depth,
+            blocks=max(subject.depth, FEWEST_BLOCKS),
             micro_batches=slices,
             kept=4 * subject.count.total_parameters if subject.recipe.data.validation else 0,
         )
@@ -139,28 +141,30 @@ class Outlook:
         return self.machine.memory(self._step(scaled_batch(self.trace, share * slices / self.share), share), self.layout)
 
     def larger_model(self) -> tuple[float, Outlook] | None:
-        """The factor of the width at which the largest model fits, and what it is; None where the family can't grow or nothing fits.
-
-        Of a deep network it is told by proportion, a little on the safe side.
-        """
+        """The factor of the width at which the largest model fits, and what it is; None where the family can't grow or nothing fits."""
         parts = self.memory.parts
-        lasting = sum(parts.get(part, 0) for part in ("parameters", "gradients", "optimizer", "average", "best", "copies"))
-        fixed = sum(parts.get(part, 0) for part in ("process", "inputs"))
-        growing = self.memory.needed - lasting - fixed
-        room = self.machine.limit - fixed
-        if room <= 0 or lasting <= 0:
+        square = sum(parts.get(part, 0) for part in ("parameters", "gradients", "optimizer", "average", "best", "copies"))
+        straight = sum(parts.get(part, 0) for part in ("activations", "logits", "workspace", "gathered"))
+        # What is left doesn't grow with the width.
+        room = self.machine.limit - (self.memory.needed - square - straight)
+        if room <= 0 or square <= 0 or room == math.inf:
             return None
-        factor = (-growing + math.sqrt(growing**2 + 4 * lasting * room)) / (2 * lasting)
-        for _ in range(4):
+        factor = (-straight + math.sqrt(straight**2 + 4 * square * room)) / (2 * square)
+        best: tuple[float, Outlook] | None = None
+        for _ in range(2 if self.deep else 5):
             try:
-                model = self.subject.recipe.model.scaled(width=0.97 * factor if self.deep else factor)
+                model = self.subject.recipe.model.scaled(width=factor)
+                grown = replace(self, subject=replace(self.subject, recipe=self.subject.recipe.replace(model=model)))
+                needed = grown.memory.needed
             except (InputError, NotImplementedError):
-                return None
-            grown = replace(self, subject=replace(self.subject, recipe=self.subject.recipe.replace(model=model)))
-            if self.deep or grown.fits:
-                return factor, grown
-            factor *= min(0.98, math.sqrt(self.machine.limit / grown.memory.needed))
-        return None
+                return best
+            if needed <= self.machine.limit and (best is None or factor > best[0]):
+                best = factor, grown
+            if best is not None and needed > 0.97 * self.machine.limit:
+                break
+            fixed = self.memory.needed - square - straight
+            factor *= 0.99 * math.sqrt(room / max(1.0, needed - fixed))
+        return best
 
 
 def _search(need: Callable[[int], float], first: int, limit: float, tries: int) -> int:
@@ -172,6 +176,8 @@ def _search(need: Callable[[int], float], first: int, limit: float, tries: int) 
         limit: of need.
         tries: after which the largest number is given that was seen to need no more.
     """
+    if limit == math.inf:
+        return MOST
     needs: dict[int, float] = {}
     low, high, guess = 0, MOST + 1, max(1, first)
     while len(needs) < tries and high - low > 1:
@@ -201,13 +207,19 @@ def check_layout(subject: Subject, layout: Layout) -> None:
         return
     model = subject.recipe.model
     heads = getattr(model, "num_heads", None)
-    if heads is None or subject.schema.kind != "text":
+    if not shares_products(subject) or heads is None:
         raise InputError(
             f"the family {model.family} can't be shared tensor parallel", expected="attention over a text", remedy="Use data or sharded"
         )
     for what, number in (("attention heads", heads), ("heads of keys and values", getattr(model, "num_kv_heads", None) or heads)):
         if number % layout.tensor:
             raise InputError(f"{number} {what} can't be divided among {layout.tensor} devices", where=f"layout tensor={layout.tensor}")
+
+
+def shares_products(subject: Subject) -> bool:
+    """Whether the network can be shared tensor parallel: all its blocks are attention over a text."""
+    model = subject.recipe.model
+    return subject.schema.kind == "text" and hasattr(model, "num_heads") and not hasattr(model, "pattern")
 
 
 def best_layout(subject: Subject, machine: Machine, devices: int) -> Outlook:
@@ -217,10 +229,9 @@ def best_layout(subject: Subject, machine: Machine, devices: int) -> Outlook:
         InputError: none divides the batch.
     """
     node = machine.device.node if isinstance(machine, Accelerator) else devices
-    shareable = subject.schema.kind == "text" and hasattr(subject.recipe.model, "num_heads")
     found: list[Outlook] = []
     problem: InputError | None = None
-    for layout in likely_layouts(devices, node, shareable):
+    for layout in likely_layouts(devices, node, shares_products(subject)):
         try:
             found.append(Outlook(subject, machine, layout))
         except InputError as error:

@@ -19,7 +19,7 @@ from modelwright.data.dataset import load
 from modelwright.data.shape import PREFIX, parse_shape
 from modelwright.planning.devices import Device, device_of, find_device
 from modelwright.planning.layout import Layout, parse_layout
-from modelwright.planning.machine import Accelerator, Machine
+from modelwright.planning.machine import Accelerator, Machine, Processor
 from modelwright.training.machine import prepare_machine
 from modelwright.training.precision import PRECISION_GAIN
 from modelwright.training.steps import plan_steps
@@ -80,7 +80,7 @@ class Plan:
                 key = _readable(kind.name), kind.phase
                 flops[key] = flops.get(key, 0) + work.flops
         ranked = sorted(flops.items(), key=lambda pair: -pair[1])
-        return [{"operator": name, "pass": phase, "flops": round(number)} for (name, phase), number in ranked]
+        return [{"operator": name, "pass": phase, "flops": round(number / self.outlook.layout.tensor)} for (name, phase), number in ranked]
 
     def to_json(self) -> dict[str, Any]:
         """As an object; memory, FLOPs and throughput are those of one device where there are several."""
@@ -96,8 +96,8 @@ class Plan:
             "flops_by_operator": self.operators(),
             "memory_bytes": {
                 "peak": memory.peak,
-                **memory.parts,
-                "allocator_reserve": memory.reserve or memory.parts.get("reserve", 0),
+                **{part: size for part, size in memory.parts.items() if part != "reserve"},
+                "allocator_reserve": memory.reserve + memory.parts.get("reserve", 0),
                 "needed": memory.needed,
                 "saving_a_checkpoint": memory.saving,
                 "evaluating": memory.evaluating,
@@ -164,6 +164,8 @@ def plan(
     prepare_machine()
     if devices < 1:
         raise InputError(f"a plan for {devices} devices", expected="at least 1")
+    if price is not None and not 0 <= price < float("inf"):
+        raise InputError(f"a price of {price:g}", expected="a positive number")
     if device not in (None, "cpu"):
         find_device(device)
     chosen = recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {})
@@ -196,10 +198,15 @@ def _machine(name: str | None, memory: float | None, efficiency: float | None) -
         found = device_of(called)
         if found is not None:
             return _accelerator(called, found, memory or torch.cuda.get_device_properties(0).total_memory, efficiency)
-    if name in (None, "cpu"):
+        raise InputError(
+            f"nothing is known of {called!r}, on which this would train", remedy="Describe it in a YAML file, and name that by --device"
+        )
+    if name is None or name == "cpu":
+        if efficiency is not None:
+            raise InputError("the efficiency of a CPU is measured", remedy="Leave it out, and run doctor --profile once")
         return this_cpu(memory)
     found = find_device(name)
-    return _accelerator(name, found, memory or 1e9 * found.memory, efficiency)
+    return _accelerator(name, found, memory or found.usable, efficiency)
 
 
 def _accelerator(name: str, device: Device, limit: float, efficiency: float | None) -> Accelerator:
@@ -244,7 +251,7 @@ def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool)
     notes = []
     if training.compile is True:
         notes.append("compiling is not planned: the figures are those of eager PyTorch, which needs more memory and time")
-    if outlook.machine.kind == "cpu" and not outlook.machine.profile.samples:  # type: ignore[attr-defined]
+    if isinstance(outlook.machine, Processor) and not outlook.machine.profile.samples:
         notes.append("this machine has no profile yet: run modelwright doctor --profile once for times that are twice as near")
     made = Plan(outlook, steps, examples, price, notes=notes)
     if not advise:

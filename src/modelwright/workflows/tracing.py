@@ -19,7 +19,7 @@ from modelwright.core.schema import Schema
 from modelwright.data.shape import made_up_batch
 from modelwright.models.network import assemble, choose_stem, meta_network
 from modelwright.planning.count import Count, count, outputs_bytes
-from modelwright.planning.trace import Blocks, Operation, Trace, Work
+from modelwright.planning.trace import Blocks, Operation, Trace, Work, scaled_batch
 from modelwright.tasks.task import Task, choose_task
 from modelwright.training.rehearsal import rehearse
 from modelwright.workflows.recipe import Recipe
@@ -34,6 +34,11 @@ _traces: dict[str, Trace] = {}
 
 class RoughPlan(UserWarning):
     """A step could not be traced."""
+
+
+def _with_inputs(blocks: Blocks, factor: float) -> Blocks:
+    """The same blocks with more or fewer inputs."""
+    return Counter({(part, round(size * factor) if part == "inputs" else size): number for (part, size), number in blocks.items()})
 
 
 @contextmanager
@@ -71,7 +76,7 @@ class Subject:
         """
         task = choose_task(schema, recipe.task)
         stem = recipe.stem or choose_stem(schema, recipe.model)
-        optimizer = recipe.training.optimizer.resolved(torch.device("cpu"))
+        optimizer = recipe.training.optimizer.resolved(torch.device(kind))
         training = recipe.training.replace(optimizer=optimizer, memory_format="contiguous")
         return cls(recipe.replace(task=task, stem=stem, training=training), schema, kind)
 
@@ -151,8 +156,12 @@ class Subject:
         if slices <= 2:
             return self._deep_trace(size, slices)
         # All slices from the second on are alike.
-        one, two = self._deep_trace(-(-size // slices), 1), self._deep_trace(2 * -(-size // slices), 2)
-        return replace(one.towards(two, slices - 1), memory=two.memory)
+        part = -(-size // slices)
+        one, two = self._deep_trace(part, 1), self._deep_trace(2 * part, 2)
+        whole = scaled_batch(one.towards(two, slices - 1), size / (part * slices))
+        # The whole batch lies on the device, of all else what two slices need.
+        memory = {phase: _with_inputs(blocks, size / (2 * part)) for phase, blocks in two.memory.items()}
+        return replace(whole, memory=memory)
 
     def _deep_trace(self, size: int, slices: int) -> Trace:
         shallow = self._shallow()
@@ -169,18 +178,25 @@ class Subject:
 
     @cached_property
     def _alike(self) -> bool:
-        sizes = [sum(p.numel() for p in self.with_model(depth=blocks).meta().parameters()) for blocks in (*SHALLOW, SHALLOW[1] + 1)]
-        return sizes[2] - sizes[1] == sizes[1] - sizes[0]
+        few, more, all_ = (sum(p.numel() for p in self.with_model(depth=blocks).meta().parameters()) for blocks in (*SHALLOW, self.depth))
+        return all_ - few == (more - few) * (self.depth - SHALLOW[0]) // (SHALLOW[1] - SHALLOW[0])
 
     def _trace(self, size: int, slices: int) -> Trace:
         key = self.schema.model_dump_json() + self.recipe.model_dump_json() + f"{self.kind} {size} {slices}"
         if key not in _traces:
-            _traces[key] = self._traced(size, slices)
+            documents = self.schema.kind == "text" and self.recipe.data.packing == "separate"
+            try:
+                _traces[key] = self._traced(size, slices, documents)
+            except (RuntimeError, NotImplementedError) as error:
+                if documents:
+                    # Recurrent layers look at where documents end; one document is near enough.
+                    _traces[key] = self._traced(size, slices, False)
+                else:
+                    return self._roughly(size, slices, (str(error).splitlines() or [type(error).__name__])[0][:120])
         return _traces[key]
 
-    def _traced(self, size: int, slices: int) -> Trace:
+    def _traced(self, size: int, slices: int, documents: bool) -> Trace:
         config = self.recipe.training.replace(batch_size=size, accumulation=slices)
-        documents = self.schema.kind == "text" and self.recipe.data.packing == "separate"
         with (
             warnings.catch_warnings(),
             _undisturbed(),
@@ -190,12 +206,7 @@ class Subject:
         ):
             warnings.simplefilter("ignore")
             network = self._build(assemble)
-            batch = made_up_batch(self.schema, size, documents=documents)
-            try:
-                return rehearse(config, network, self._task, batch)
-            except (RuntimeError, NotImplementedError) as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        return self._roughly(size, slices, reason)
+            return rehearse(config, network, self._task, made_up_batch(self.schema, size, documents=documents))
 
     def _roughly(self, size: int, slices: int, reason: str) -> Trace:
         """What a step needs and does where it can't be traced, such as where a layer looks at values: from the forward pass on the meta device."""

@@ -22,7 +22,7 @@ from modelwright.training.hooks.metrics_log import MetricsLog
 from modelwright.training.hooks.progress import ProgressBar
 from modelwright.training.hooks.tensorboard import TensorBoard
 from modelwright.training.machine import prepare_machine
-from modelwright.training.memory import peak_bytes
+from modelwright.training.memory import peak_bytes, reset_peak
 from modelwright.training.result import TrainingResult
 from modelwright.workflows.expect import MEMORY_SPREAD, Expectation, device_name, expect
 from modelwright.workflows.finish import Outcome, prove, say_shipped, ship, show_evaluation
@@ -129,6 +129,7 @@ def run_job(
     }
     run.write_json(run.state, state)
     _forecast(run, timed, seconds, score, expected, reporter)
+    state["memory_counted"] = reset_peak()
     result = _fit(run, job, network, seconds, reporter, resume=False)
     return _finish(run, job, network, result, baselines, reporter, started, state)
 
@@ -209,7 +210,8 @@ def _finish(
 ) -> Outcome:
     ledger = run.ledger
     ledger.measure(STEP, "s", job.training.batch_size / result.samples_per_second)
-    ledger.measure(MEMORY, "B", peak_bytes())
+    if state.get("memory_counted") and peak_bytes():
+        ledger.measure(MEMORY, "B", peak_bytes())
     evaluation = judge(job, network, baselines)
     size = ship(run, job, network, evaluation)
     ledger.measure("parameters", "1", sum(p.numel() for p in network.parameters()))
@@ -223,7 +225,7 @@ def _finish(
         reporter.say("sample", "\n".join(lines[:SAMPLE_LINES]))
     seconds = time.monotonic() - started
     ledger.measure("total time", "s", seconds)
-    remember(run, job.family, device_name(), state["plain"])
+    remember(run, job.family, device_name(), state.get("plain", {}))
     more = {
         "family": job.family,
         "steps": result.steps,
