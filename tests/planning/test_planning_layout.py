@@ -82,8 +82,9 @@ def test_exchange_grows_with_what_is_exchanged_and_shrinks_with_the_link():
     hidden, waited = exchange_seconds(Layout(tensor=2), A100, **given)
     assert hidden == 0
     assert waited == pytest.approx(10 * 4 * 2 * 0.5 * 1e7 / (0.8 * 300e9))
-    assert with_exchange(1.0, Layout(tensor=2), A100, **given) == pytest.approx(1.0 + waited)
-    assert with_exchange(1.0, Layout(sharded=8), A100, **given) < 1.01, "little of it shows behind much computing"
+    assert with_exchange(1.0, hidden, waited, 10) == pytest.approx(1.0 + waited)
+    assert with_exchange(1.0, inside, 0.0, 10) == pytest.approx(1.0 + inside / 10), "little of it shows behind much computing"
+    assert with_exchange(0.01, inside, 0.0, 10) > inside, "much of it behind little"
 
 
 def test_an_operation_takes_as_long_as_its_flops_or_its_bytes():

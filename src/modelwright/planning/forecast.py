@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from modelwright.planning.devices import Device
-from modelwright.planning.layout import Layout, exchange_seconds
+from modelwright.planning.layout import Layout
 from modelwright.planning.trace import PARTS, Blocks, Operation, Trace, Work, bytes_by_part
 
 SHARED_BY_SHARDS = ("parameters", "gradients", "optimizer", "average")
@@ -80,13 +80,13 @@ def divide(trace: Trace, layout: Layout, *, stream: int, unit: int, item: int) -
 
 
 def _divided(blocks: Blocks, layout: Layout, stream: int, unit: int, item: int) -> dict[str, int]:
-    if layout.copies == 1:
+    if layout.holders == 1:
         return {**bytes_by_part(blocks)}
     shared: Counter[str] = Counter(dict.fromkeys(PARTS, 0))
     for (part, size), number in blocks.items():
         total = size * number
         if part in SHARED_BY_SHARDS:
-            total = -(-total // layout.copies)
+            total = -(-total // layout.holders)
         elif part == "copies":
             # In the format of computing there is only what is gathered.
             total = 0 if layout.sharded > 1 else total // layout.tensor
@@ -126,30 +126,9 @@ def _roofline(kind: Operation, work: Work, device: Device) -> float:
     return max(work.flops / (device.efficiency * device.peak(kind.dtype)), moving)
 
 
-def with_exchange(
-    computing: float,
-    layout: Layout,
-    device: Device,
-    *,
-    parameters: int,
-    gradient_bytes: int,
-    item: int,
-    micro_batches: int,
-    stream_bytes: int,
-    blocks: int,
-) -> float:
-    """Seconds of a step whose computing takes so long, with what the devices must tell each other; see `exchange_seconds`."""
-    hidden, waited = exchange_seconds(
-        layout,
-        device,
-        parameters=parameters,
-        gradient_bytes=gradient_bytes,
-        item=item,
-        micro_batches=micro_batches,
-        stream_bytes=stream_bytes,
-        blocks=blocks,
-    )
-    return computing + waited + max(hidden - TRANSFER_HIDDEN * computing, hidden / max(1, blocks))
+def with_exchange(computing: float, hidden: float, waited: float, blocks: int) -> float:
+    """Seconds of a step in which devices compute so long, and exchange what `exchange_seconds` says; what the last block gives is seen by all."""
+    return computing + waited + max(hidden - TRANSFER_HIDDEN * computing, hidden / blocks)
 
 
 def with_update_share(trace: Trace, share: float) -> Trace:

@@ -41,7 +41,7 @@ class Layout:
         return self.data * self.sharded
 
     @property
-    def copies(self) -> int:
+    def holders(self) -> int:
         """Devices that share one set of parameters, gradients and optimizer state."""
         return self.sharded * self.tensor
 
@@ -128,7 +128,7 @@ def exchange_seconds(
         hidden += micro_batches * moved * share / _speed(layout.sharded * layout.tensor, device)
     if layout.data > 1:
         share = (layout.data - 1) / layout.data
-        hidden += 2 * share * gradient_bytes / layout.copies / _speed(layout.devices, device)
+        hidden += 2 * share * gradient_bytes / layout.holders / _speed(layout.devices, device)
     return hidden, waited
 
 

@@ -16,7 +16,7 @@ from modelwright.planning.forecast import (
     with_exchange,
     with_update_share,
 )
-from modelwright.planning.layout import Layout
+from modelwright.planning.layout import Layout, exchange_seconds
 from modelwright.planning.profile import Profile
 from modelwright.planning.trace import Trace, bytes_by_part
 
@@ -117,8 +117,7 @@ class Accelerator:
         """The kernels' time and what exchange adds."""
         trace = with_update_share(step.trace, 1 / layout.sharded)
         computing = accelerator_seconds(trace, self.device, layout)
-        value = with_exchange(
-            computing,
+        hidden, waited = exchange_seconds(
             layout,
             self.device,
             parameters=step.parameters,
@@ -128,6 +127,7 @@ class Accelerator:
             stream_bytes=step.stream * step.item,
             blocks=step.blocks,
         )
+        value = with_exchange(computing, hidden, waited, step.blocks)
         return Seconds.around(value, SPREAD)
 
     def moving_share(self, step: Step) -> float:
@@ -196,7 +196,7 @@ def heap_gaps(trace: Trace) -> float:
 def _with_kept(memory: Memory, step: Step, layout: Layout, *, own: bool = False) -> Memory:
     """With the best weights, and what saving and evaluating take; `own` where a checkpoint is made in the same memory."""
     if step.kept:
-        memory = memory.plus("best", step.kept // layout.copies)
+        memory = memory.plus("best", step.kept // layout.holders)
     lasting = sum(memory.parts.get(part, 0) for part in ("parameters", "optimizer", "average", "best"))
     between = lasting + sum(memory.parts.get(part, 0) for part in ("process", "buffers", "reserve"))
     # Tensors are gathered, and then made into the bytes of a file.

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -21,9 +21,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sd
 
 Phase = Literal["forward", "backward", "update"]
 Part = Literal["parameters", "buffers", "inputs", "gradients", "optimizer", "average", "copies", "activations", "logits", "workspace"]
-PARTS: tuple[Part, ...] = (
-    "parameters", "buffers", "inputs", "gradients", "optimizer", "average", "copies", "activations", "logits", "workspace",
-)  # fmt: skip
+PARTS: tuple[Part, ...] = get_args(Part)
 """What memory is used for. `activations`: what the forward pass leaves for the backward pass; `logits`: that and what else is made from the
 head on; `average`: the averaged weights; `copies`: weights in the format of autocast; `workspace`: everything else, gradients of activations above all."""
 Blocks = Counter[tuple[Part, int]]

@@ -166,12 +166,11 @@ def plan(
         raise InputError(f"a plan for {devices} devices", expected="at least 1")
     if price is not None and not 0 <= price < float("inf"):
         raise InputError(f"a price of {price:g}", expected="a positive number")
-    if device not in (None, "cpu"):
-        find_device(device)
+    known = None if device in (None, "cpu") else find_device(device)
     chosen = recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {})
     ways = None if layout is None else parse_layout(layout, devices)
     schema, examples = _data(chosen)
-    machine = _machine(device, memory, efficiency)
+    machine = _machine(device, known, memory, efficiency)
     if machine.kind == "cpu" and devices > 1:
         raise InputError(f"{devices} CPUs can't be planned", remedy="Name an accelerator with --device")
     with warnings.catch_warnings(record=True) as heard:
@@ -192,7 +191,7 @@ def _data(recipe: Recipe) -> tuple[Schema, int]:
     return dataset.schema, len(dataset.train)
 
 
-def _machine(name: str | None, memory: float | None, efficiency: float | None) -> Machine:
+def _machine(name: str | None, known: Device | None, memory: float | None, efficiency: float | None) -> Machine:
     if name is None and torch.cuda.is_available():
         called = torch.cuda.get_device_name()
         found = device_of(called)
@@ -205,8 +204,8 @@ def _machine(name: str | None, memory: float | None, efficiency: float | None) -
         if efficiency is not None:
             raise InputError("the efficiency of a CPU is measured", remedy="Leave it out, and run doctor --profile once")
         return this_cpu(memory)
-    found = find_device(name)
-    return _accelerator(name, found, memory or found.usable, efficiency)
+    assert known is not None, name
+    return _accelerator(name, known, memory or known.usable, efficiency)
 
 
 def _accelerator(name: str, device: Device, limit: float, efficiency: float | None) -> Accelerator:
