@@ -139,7 +139,7 @@ def test_what_is_found_nearly_fills_the_memory():
         made = plan(TEXT, device="t4", memory=3e9, changes={"model.family": "transformer"}, settings=settings)
         found = made.outlook.larger_model()
         assert found is not None
-        assert 0.8 * 3e9 < found[1].memory.needed <= 3e9
+        assert 0.7 * 3e9 < found[1].memory.needed <= 3e9
 
 
 def test_slices_change_neither_flops_nor_what_lies_on_the_device():

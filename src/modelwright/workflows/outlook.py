@@ -141,7 +141,10 @@ class Outlook:
         return self.machine.memory(self._step(scaled_batch(self.trace, share * slices / self.share), share), self.layout)
 
     def larger_model(self) -> tuple[float, Outlook] | None:
-        """The factor of the width at which the largest model fits, and what it is; None where the family can't grow or nothing fits."""
+        """The factor of the width at which the largest model fits, and what it is; None where the family can't grow or nothing fits.
+
+        Of a deep network it is told by proportion, as tracing is dear, and a little on the safe side.
+        """
         parts = self.memory.parts
         square = sum(parts.get(part, 0) for part in ("parameters", "gradients", "optimizer", "average", "best", "copies"))
         straight = sum(parts.get(part, 0) for part in ("activations", "logits", "workspace", "gathered"))
@@ -151,10 +154,13 @@ class Outlook:
             return None
         factor = (-straight + math.sqrt(straight**2 + 4 * square * room)) / (2 * square)
         best: tuple[float, Outlook] | None = None
-        for _ in range(2 if self.deep else 5):
+        factor *= 0.97 if self.deep else 1
+        for _ in range(5):
             try:
                 model = self.subject.recipe.model.scaled(width=factor)
                 grown = replace(self, subject=replace(self.subject, recipe=self.subject.recipe.replace(model=model)))
+                if self.deep:
+                    return factor, grown
                 needed = grown.memory.needed
             except (InputError, NotImplementedError):
                 return best
