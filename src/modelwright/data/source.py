@@ -9,6 +9,7 @@ from modelwright.core.errors import InputError, closest
 from modelwright.core.registry import Registry
 from modelwright.data.config import DataConfig
 from modelwright.data.examples import Examples
+from modelwright.data.shape import PREFIX
 
 SPLIT_WORDS: dict[str, str] = {
     "train": "train", "training": "train",
@@ -53,6 +54,10 @@ def find_source(argument: str, name: str | None = None) -> tuple[str, Source]:
     """
     if not argument.strip():
         raise InputError("no data is named", expected="a file, a folder or the name of a set", remedy="Give one, for example digits")
+    if argument.startswith(PREFIX):
+        raise InputError(
+            "only the shape of data is known, which nothing can be learnt from", where=argument, remedy="Name data, or use plan"
+        )
     if name is not None:
         return name, sources[name]()
     known = [(part_name, part()) for part_name, part in sources.items()]
