@@ -11,7 +11,7 @@ def cost(flops, moved):
 
 
 def profile_of(samples, **more):
-    given = {"machine": "m", "threads": 1, "memory": 1, "overhead": 1e-6, "peaks": {"float32": 1e11, "bfloat16": 4e11}}
+    given = {"machine": "m", "threads": 1, "overhead": 1e-6, "peaks": {"float32": 1e11, "bfloat16": 4e11}}
     return Profile(**given, bandwidth=1e10, loading=1e9, when="2026-11-22", samples=samples, **more)
 
 

@@ -51,7 +51,7 @@ def test_every_family_is_planned(shape, family, device):
     ).to_json()
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     memory = made["memory_bytes"]
-    assert made["parameters"] * 4 == memory["parameters"] + 0
+    assert made["parameters"] * 4 == memory["parameters"]
     assert memory["peak"] >= memory["parameters"] + memory["optimizer"]
     assert made["step_seconds"]["low"] < made["step_seconds"]["value"] < made["step_seconds"]["high"]
     assert made["samples_per_second"] == pytest.approx(made["batch_size"] / made["step_seconds"]["value"])
@@ -59,7 +59,7 @@ def test_every_family_is_planned(shape, family, device):
     # Backward is at most twice the forward pass, and the first layer's input needs no gradient.
     assert 1.4 < made["flops_per_step"] / (made["flops_per_sample"]["forward"] * made["batch_size"]) < 3.6
     assert made["fits"]
-    assert made["notes"] == ([] if device != "cpu" else made["notes"])
+    assert [note[:31] for note in made["notes"]] == (["this machine has no profile yet"] if device == "cpu" else [])
 
 
 def test_several_devices_share():
@@ -230,7 +230,7 @@ def test_training_fails_clearly_on_a_shape(capsys):
 
 def test_a_profile_is_measured_kept_and_read(tmp_path):
     told = []
-    profile = measure_profile("here", 10**9, seconds=1.5, progress=lambda done, of: told.append((done, of)))
+    profile = measure_profile("here", seconds=1.5, progress=lambda done, of: told.append((done, of)))
     assert told
     assert all(sample.seconds > 0 for sample in profile.samples)
     assert {sample.dtype for sample in profile.samples} >= {"float32"}
@@ -257,7 +257,7 @@ def past_row(quantity, forecast, measured, **more):
 
 
 def test_earlier_runs_correct_the_next_forecast():
-    rough = rough_profile(here.machine_name(), 10**10)
+    rough = rough_profile(here.machine_name())
     save_profile(rough, profile_path())
     plain = plan(TEXT, device="cpu", advise=False, **DECODER).outlook.seconds.value
     append_lines(history_path(), [past_row("step time", 1.0, 2.0, profile=rough.when).model_dump() for _ in range(18)])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
 
 _planned: str | None = None
 
@@ -28,5 +29,4 @@ def standing_for(kind: str) -> Iterator[None]:
 
 def has_values(tensor: Tensor) -> bool:
     """False on the meta device and for fake tensors, which have shapes only."""
-    # Asked of the class, as its module takes half a second to import; where it is not imported nothing is fake.
-    return not tensor.is_meta and type(tensor).__name__ != "FakeTensor"
+    return not (tensor.is_meta or is_fake(tensor))

@@ -52,6 +52,8 @@ class FamilyConfig(Config):
     """Where to begin with AdamW when nothing else is known."""
     text_learning_rate: ClassVar[float] = 0.02
     """The same for a language model with Muon."""
+    tensor_parallel: ClassVar[bool] = False
+    """Whether devices can share the products of all its blocks on a text, by `num_heads` heads and hidden columns (Shoeybi et al. 2019)."""
     embedding_size: ClassVar[float] = 1.0
     """Factor on the initial vectors of tokens. Where nothing norms the state that scores them, larger ones learn faster, up to the size at
     which the first loss is no longer near that of guessing."""

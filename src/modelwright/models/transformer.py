@@ -47,6 +47,7 @@ class TransformerConfig(FamilyConfig):
     consumes: ClassVar[tuple[Kind, ...]] = ("sequence",)
     stems: ClassVar[tuple[str, ...]] = ("patches", "tokens", "embedding", "rows")
     suits: ClassVar[tuple[str, ...]] = ("image", "table", "text")
+    tensor_parallel: ClassVar[bool] = True
     family: Literal["transformer"] = "transformer"
     preset: str | None = None
     """A published shape, such as `gpt2-124m` or `llama-7b`: it decides whatever else is not set."""

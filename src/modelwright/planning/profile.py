@@ -34,7 +34,6 @@ class Profile(BaseModel):
     Attributes:
         machine: what it is.
         threads: that PyTorch used.
-        memory: bytes that it has.
         samples: kernels' calls.
         overhead: seconds that a call costs beside its kernel.
         peaks: FLOPs a second of a large product of matrices, by number format.
@@ -47,7 +46,6 @@ class Profile(BaseModel):
 
     machine: str
     threads: int
-    memory: int
     samples: list[Sample]
     overhead: float
     peaks: dict[str, float]

@@ -16,24 +16,21 @@ from modelwright.training.device_peaks import probe_cpu
 from modelwright.training.references import Timed, references, time_step
 
 COPY_BYTES = 1 << 25
-"""Of the copy that the memory's bandwidth is told by: more than any cache holds."""
+"""Of the copy that the bandwidth is told by: as large as what a step moves, so that a large shared cache may hold it."""
 TURNS = 5
 SECONDS = 60.0
 
 
-def measure_profile(
-    machine: str, memory: int, *, seconds: float = SECONDS, progress: Callable[[int, int], None] = lambda done, of: None
-) -> Profile:
+def measure_profile(machine: str, *, seconds: float = SECONDS, progress: Callable[[int, int], None] = lambda done, of: None) -> Profile:
     """Time the reference steps, as many as the time allows, the ones that tell most first.
 
     Args:
         machine: its name.
-        memory: bytes that it has.
         seconds: for all of it.
         progress: told how many steps of how many are done.
     """
     end = time.perf_counter() + 0.95 * seconds
-    profile = rough_profile(machine, memory)
+    profile = rough_profile(machine)
     steps, timed = list(references()), []
     longest = 0.0
     for number, reference in enumerate(steps):
@@ -54,7 +51,7 @@ def _overhead(timed: list[Timed]) -> float:
     return max(0.0, sum(c * b for c, b in zip(calls, beside, strict=True)) / max(1.0, sum(c * c for c in calls)))
 
 
-def rough_profile(machine: str, memory: int) -> Profile:
+def rough_profile(machine: str) -> Profile:
     """What can be said within a second: large products of matrices and large copies."""
     source = torch.zeros(COPY_BYTES // 4)
     target = torch.empty_like(source)
@@ -72,7 +69,6 @@ def rough_profile(machine: str, memory: int) -> Profile:
     return Profile(
         machine=machine,
         threads=threads,
-        memory=memory,
         samples=[],
         overhead=5e-6,
         peaks={"float32": probe_cpu("float32", threads), "bfloat16": probe_cpu("bfloat16", threads)},

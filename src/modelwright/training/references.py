@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from modelwright.core.schema import Schema
 from modelwright.core.units import Budget
 from modelwright.data.shape import made_up_batch, parse_shape
 from modelwright.models.family import FamilyConfig, families
@@ -128,7 +127,7 @@ def time_step(reference: Reference) -> Timed:
     schema = parse_shape(reference.shape, reference.context).schema
     family: FamilyConfig = families[reference.family].model_validate(reference.settings)
     task = choose_task(schema).build(schema)
-    config = settings(schema, family, reference)
+    config = _training(reference)
     with torch.random.fork_rng(()):
         batch = made_up_batch(schema, reference.batch)
         network = build_network(schema, family, task.outputs)
@@ -142,7 +141,7 @@ def time_step(reference: Reference) -> Timed:
     return Timed(trace, median(seconds[1:]))
 
 
-def settings(schema: Schema, family: FamilyConfig, reference: Reference) -> TrainingConfig:
+def _training(reference: Reference) -> TrainingConfig:
     """How a reference is trained: nothing is left to be measured."""
     config = TrainingConfig.model_validate(
         {

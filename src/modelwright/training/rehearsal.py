@@ -20,8 +20,6 @@ from modelwright.training.rule import StepOutcome, SupervisedRule
 
 STEPS_TIMED = 5
 """Steps over which kernels are timed; of each kind the median counts."""
-
-
 WARM = 2
 """Steps before them."""
 
@@ -85,9 +83,11 @@ def _marking(head: nn.Module, recorder: Recorder) -> Iterator[None]:
     entries = [name for name in ("forward", "hidden") if hasattr(head, name)]
     for name in entries:
         setattr(head, name, functools.partial(_enter, recorder, getattr(head, name)))
-    yield
-    for name in entries:
-        delattr(head, name)
+    try:
+        yield
+    finally:
+        for name in entries:
+            delattr(head, name)
 
 
 def _enter(recorder: Recorder, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

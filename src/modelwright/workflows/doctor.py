@@ -71,7 +71,7 @@ def _measure(reporter: Reporter) -> Profile:
     """Make this machine's profile, and keep it."""
     prepare_machine()
     with steps_bar(reporter, " profile  ") as progress:
-        found = measure_profile(machine_name(), machine_memory() or 0, progress=progress)
+        found = measure_profile(machine_name(), progress=progress)
     save_profile(found, profile_path())
     return found
 
@@ -160,7 +160,7 @@ def _show(found: Diagnosis, reporter: Reporter) -> None:
         table.add_row("memory bandwidth", f"{found.profile['memory_bytes_per_second'] / 1e9:.1f} GB/s")
         table.add_row("loading", f"{found.profile['loading_bytes_per_second'] / 1e9:.1f} GB/s")
     else:
-        table.add_row("profile", "none yet; doctor --profile measures for a minute, and plans become twice as near")
+        table.add_row("profile", "none yet; doctor --profile measures for a minute, and plans tell times better")
     reporter.show(table)
     for problem in found.problems:
         reporter.say("note", problem)

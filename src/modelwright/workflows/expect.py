@@ -16,6 +16,7 @@ from modelwright.training.memory import used_bytes
 from modelwright.workflows.here import MEMORY, STEP, machine_name, this_cpu
 from modelwright.workflows.job import Probe
 from modelwright.workflows.outlook import Outlook
+from modelwright.workflows.tracing import Subject
 
 SHORTEST = 30.0
 """Seconds of a budget from which on a trace, which takes one or two, is affordable."""
@@ -52,8 +53,6 @@ def expect(timed: Probe) -> Expectation | None:
     machine = _machine(timed.held)
     if machine is None:
         return None
-    from modelwright.workflows.tracing import Subject
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -105,7 +105,7 @@ def this_cpu(limit: float | None = None, base: float | None = None) -> Processor
         name=name,
         limit=limit or memory or math.inf,
         base=base,
-        profile=profile or rough_profile(name, memory),
+        profile=profile or rough_profile(name),
         correction=correction,
         memory_correction=_correction(MEMORY, name, made)[0],
         spread=CPU_SPREAD if profile is not None or runs > DOUBT else EXAMPLE_SPREAD,

@@ -30,11 +30,13 @@ class Outlook:
         subject: what is trained.
         machine: one of the devices.
         layout: how they share the work.
+        known: the trace, where it needs not be made; for this subject and layout only.
     """
 
     subject: Subject
     machine: Machine
     layout: Layout
+    known: Trace | None = None
 
     def __post_init__(self) -> None:
         check_layout(self.subject, self.layout)
@@ -47,7 +49,7 @@ class Outlook:
     @cached_property
     def trace(self) -> Trace:
         """Of one device with the whole model."""
-        return self.subject.trace(self.share)
+        return self.known or self.subject.trace(self.share)
 
     @cached_property
     def step(self) -> Step:
@@ -97,21 +99,20 @@ class Outlook:
 
     def with_batch(self, share: int) -> Outlook:
         """The same with so many examples a device."""
-        return replace(self, subject=self.subject.with_training(batch_size=share * self.layout.batches))
+        return self.with_training(batch_size=share * self.layout.batches)
 
     def with_training(self, **settings: object) -> Outlook:
         """The same with other settings of training."""
-        return replace(self, subject=self.subject.with_training(**settings))
+        return replace(self, subject=self.subject.with_training(**settings), known=None)
 
     def with_layout(self, layout: Layout) -> Outlook:
         """The same in another layout."""
-        return replace(self, layout=layout)
+        return replace(self, layout=layout, known=None)
 
     def nearly(self, layout: Layout) -> Outlook:
         """About the same in another layout, told by this one's trace."""
         other = self.with_layout(layout)
-        other.__dict__["trace"] = scaled_batch(self.trace, other.share / self.share)
-        return other
+        return replace(other, known=scaled_batch(self.trace, other.share / self.share))
 
     @property
     def device_seconds(self) -> float:
@@ -158,7 +159,7 @@ class Outlook:
         for _ in range(5):
             try:
                 model = self.subject.recipe.model.scaled(width=factor)
-                grown = replace(self, subject=replace(self.subject, recipe=self.subject.recipe.replace(model=model)))
+                grown = replace(self, subject=replace(self.subject, recipe=self.subject.recipe.replace(model=model)), known=None)
                 if self.deep:
                     return factor, grown
                 needed = grown.memory.needed
@@ -212,20 +213,19 @@ def check_layout(subject: Subject, layout: Layout) -> None:
     if layout.tensor == 1:
         return
     model = subject.recipe.model
-    heads = getattr(model, "num_heads", None)
-    if not shares_products(subject) or heads is None:
+    if not shares_products(subject):
         raise InputError(
             f"the family {model.family} can't be shared tensor parallel", expected="attention over a text", remedy="Use data or sharded"
         )
+    heads = model.num_heads
     for what, number in (("attention heads", heads), ("heads of keys and values", getattr(model, "num_kv_heads", None) or heads)):
         if number % layout.tensor:
             raise InputError(f"{number} {what} can't be divided among {layout.tensor} devices", where=f"layout tensor={layout.tensor}")
 
 
 def shares_products(subject: Subject) -> bool:
-    """Whether the network can be shared tensor parallel: all its blocks are attention over a text."""
-    model = subject.recipe.model
-    return subject.schema.kind == "text" and hasattr(model, "num_heads") and not hasattr(model, "pattern")
+    """Whether the network can be shared tensor parallel."""
+    return subject.schema.kind == "text" and subject.recipe.model.tensor_parallel
 
 
 def best_layout(subject: Subject, machine: Machine, devices: int) -> Outlook:
@@ -247,11 +247,11 @@ def best_layout(subject: Subject, machine: Machine, devices: int) -> Outlook:
         raise problem
     # Layouts that cut the batch alike share a trace, which is most of the work; of a deep network others are told by it.
     traces: dict[int, Trace] = {}
-    for outlook in found:
+    for place, outlook in enumerate(found):
         if outlook.share not in traces:
             near = next(iter(traces), None)
             traces[outlook.share] = outlook.trace if near is None or not outlook.deep else scaled_batch(traces[near], outlook.share / near)
-        outlook.__dict__["trace"] = traces[outlook.share]
+        found[place] = replace(outlook, known=traces[outlook.share])
     fitting = [outlook for outlook in found if outlook.fits]
     chosen = min(fitting, key=lambda outlook: outlook.seconds.value) if fitting else min(found, key=lambda outlook: outlook.memory.needed)
     return chosen if chosen.share == found[0].share else Outlook(subject, machine, chosen.layout)

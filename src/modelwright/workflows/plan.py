@@ -251,7 +251,7 @@ def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool)
     if training.compile is True:
         notes.append("compiling is not planned: the figures are those of eager PyTorch, which needs more memory and time")
     if isinstance(outlook.machine, Processor) and not outlook.machine.profile.samples:
-        notes.append("this machine has no profile yet: run modelwright doctor --profile once for times that are twice as near")
+        notes.append("this machine has no profile yet: run modelwright doctor --profile once for better times")
     made = Plan(outlook, steps, examples, price, notes=notes)
     if not advise:
         return made

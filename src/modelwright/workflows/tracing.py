@@ -183,17 +183,17 @@ class Subject:
 
     def _trace(self, size: int, slices: int) -> Trace:
         key = self.schema.model_dump_json() + self.recipe.model_dump_json() + f"{self.kind} {size} {slices}"
-        if key not in _traces:
-            documents = self.schema.kind == "text" and self.recipe.data.packing == "separate"
+        if key in _traces:
+            return _traces[key]
+        # Recurrent layers look at where documents end; without, all is one document, which is near enough.
+        apart = self.schema.kind == "text" and self.recipe.data.packing == "separate"
+        reason = ""
+        for documents in (True, False) if apart else (False,):
             try:
-                _traces[key] = self._traced(size, slices, documents)
+                return _traces.setdefault(key, self._traced(size, slices, documents))
             except (RuntimeError, NotImplementedError) as error:
-                if documents:
-                    # Recurrent layers look at where documents end; one document is near enough.
-                    _traces[key] = self._traced(size, slices, False)
-                else:
-                    return self._roughly(size, slices, (str(error).splitlines() or [type(error).__name__])[0][:120])
-        return _traces[key]
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        return self._roughly(size, slices, reason)
 
     def _traced(self, size: int, slices: int, documents: bool) -> Trace:
         config = self.recipe.training.replace(batch_size=size, accumulation=slices)
