@@ -1,0 +1,1 @@
+"""Forms of scaling laws, one a file."""

@@ -1,0 +1,242 @@
+"""A law: a fitted form with its intervals, what it foretells, and whether anything should be built on that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from modelwright.core.units import format_count
+from modelwright.planning.laws.choice import Choice, choose, possible_forms
+from modelwright.planning.laws.fit import LUCK, Fit, bootstrap, fit
+from modelwright.planning.laws.form import Form
+from modelwright.planning.laws.points import FLOPS_PER_PARAMETER, Points, sizes
+
+REPLICATES = 200
+INTERVAL = (0.05, 0.95)
+"""Quantiles of a forecast's bounds: 90 %."""
+FEWEST_SIZES = 4
+"""The term of size has three numbers (floor, coefficient, exponent): with three sizes nothing is left to check it by."""
+LEAST_SPAN = 8.0
+"""Least factor between the smallest and the largest compute."""
+FLOOR_AT_ZERO = 0.02
+"""Share of the lowest value under which the floor counts as zero."""
+OFTEN = 0.25
+"""Share of the replicates."""
+LEAST_GAIN = 0.05
+"""An interval may always be this wide on each side, relative to the value."""
+RUNG_SHARE = 0.1
+"""Of the compute that is asked for: most that a rung may cost."""
+SEARCHED = 400
+"""Sizes among which the best one for a compute is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A number with the bounds of its 90 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Optimum:
+    """The best way to spend a compute: size, data, and the value that they reach."""
+
+    compute: float
+    params: Range
+    data: Range
+    value: Range
+
+
+@dataclass(frozen=True, slots=True)
+class NextRun:
+    """The run that would tell most: its axes, and how wide (relative, each side) the widest forecast would be with it, and is now."""
+
+    axes: dict[str, float]
+    width_before: float
+    width_after: float
+
+    def __str__(self) -> str:
+        parts = [f"{format_count(self.axes[axis])} {unit}" for axis, unit in (("params", "parameters"), ("data", "tokens")) if axis in self.axes]
+        what = " on ".join(parts) or "a run"
+        cost = f" ({self.axes['compute']:.1e} FLOPs)" if "compute" in self.axes else ""
+        return f"{what}{cost}: the interval would narrow from ±{self.width_before:.1%} to about ±{self.width_after:.1%}"
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law through runs.
+
+    Attributes:
+        choice: the form, the runs it is fitted to, and what else was tried.
+        fit: the numbers.
+        draws: other numbers that the runs could have given (replicates, parameters).
+        points: the runs.
+        values: their losses or error rates.
+        flops: operations that a parameter and a token cost.
+    """
+
+    choice: Choice
+    fit: Fit
+    draws: np.ndarray
+    points: Points
+    values: np.ndarray
+    flops: float = FLOPS_PER_PARAMETER
+    seed: int = field(default=0)
+
+    def predict(self, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values, and the bounds of the 90 % interval in which the value of such a run lies: (n,) each."""
+        drawn = self._drawn(points)
+        random = np.random.default_rng(self.seed)
+        luck = np.hypot(self.fit.noise, LUCK) * random.standard_normal((4, *drawn.shape))
+        low, high = np.quantile((drawn * np.exp(luck)).reshape(-1, len(points)), INTERVAL, axis=0)
+        value = self.fit.predict(points)
+        return value, np.minimum(low, value), np.maximum(high, value)
+
+    def optimum(self, compute: float) -> Optimum | None:
+        """The best size and data for a compute in FLOPs; None if the form knows compute only."""
+        if not {"params", "data"} <= set(self.fit.form.needs):
+            return None
+        product = compute / self.flops
+        tried = np.exp(np.linspace(np.log(product) / 2 - np.log(1e4), np.log(product) / 2 + np.log(1e4), SEARCHED))
+        axes = {"params": tried, "data": product / tried}
+        if "unique" in self.fit.form.needs:
+            axes["unique"] = axes["data"]
+        points = Points(axes)
+        best = np.argmin(self._drawn(points), axis=1)
+        value = self.fit.predict(points)
+        chosen = int(np.argmin(value))
+        at = points.take(np.array([chosen]))
+        reached = Range(*(float(bound[0]) for bound in self.predict(at)))
+        sizes_drawn = tried[best]
+        return Optimum(compute, _range(tried[chosen], sizes_drawn), _range(product / tried[chosen], product / sizes_drawn), reached)
+
+    def coefficients(self) -> dict[str, Range]:
+        """All numbers of the formula with their intervals."""
+        drawn = [self.fit.coefficients(parameters) for parameters in self.draws]
+        return {name: _range(value, np.array([row[name] for row in drawn])) for name, value in self.fit.coefficients().items()}
+
+    def objection(self, targets: Points, decision: float | None = None) -> str | None:
+        """Why nothing should be built on what it foretells at `targets`; None if there is no reason.
+
+        Args:
+            targets: what is asked for.
+            decision: half-width of an interval, relative to its value, that is still of use; the gain over the best run if not said.
+        """
+        return self._few_sizes() or self._floor() or self._too_far(targets) or self._too_wide(targets, decision)
+
+    def _few_sizes(self) -> str | None:
+        runs = self.points.take(self.choice.kept)
+        axis, what = ("params", "sizes") if "params" in self.fit.form.needs else ("compute", "amounts of compute")
+        count = int(sizes(runs[axis]).max()) + 1
+        if count < FEWEST_SIZES:
+            return f"the runs are of {count} {what} only; it takes {FEWEST_SIZES} to check the three numbers of a floor, a scale and an exponent"
+        span = runs["compute"].max() / runs["compute"].min()
+        if span < LEAST_SPAN:
+            return f"the largest run costs only {span:.1f} times the smallest, and a curve needs {LEAST_SPAN:.0f} times at least"
+        return None
+
+    def _floor(self) -> str | None:
+        exponents = len(self.fit.form.exponents)
+        floors = np.exp(np.concatenate([self.fit.parameters[None], self.draws])[:, exponents])
+        bound = FLOOR_AT_ZERO * self.values.min()
+        often = float((floors[1:] < bound).mean())
+        if floors[0] < bound or often > OFTEN:
+            return f"the floor E sits on its bound, zero, in {max(often, float(floors[0] < bound)):.0%} of the fits: the runs don't tell where the curve levels off"
+        return None
+
+    def _too_far(self, targets: Points) -> str | None:
+        runs = self.points.take(self.choice.kept)["compute"]
+        far, span = float(targets["compute"].max() / runs.max()), float(runs.max() / runs.min())
+        if far > span:
+            return f"the rungs are too small: they span a factor of {span:.0f} in compute, and {far:.0f} times the largest is asked for"
+        return None
+
+    def _too_wide(self, targets: Points, decision: float | None) -> str | None:
+        value, low, high = self.predict(targets)
+        best = float(self.values[self.choice.kept].min())
+        for told, under, over in zip(value, low, high, strict=True):
+            if decision is not None and over - under > 2 * decision * told:
+                return f"the 90 % interval {under:.4g}-{over:.4g} is wider than ±{decision:.1%}"
+            if decision is None and over - under > max(best - told, 2 * LEAST_GAIN * told):
+                return f"the 90 % interval {under:.4g}-{over:.4g} is wider than the gain foretold, from {best:.4g} to {told:.4g}"
+        return None
+
+    def next_run(self, targets: Points) -> NextRun | None:
+        """The cheapest run that would narrow the widest forecast to less than half, else the one that would narrow it most.
+
+        A run tells about a target as far as the two vary together over the replicates: what is left is the conditional variance of two normal
+        variables.
+        """
+        candidates = self._candidates(float(targets["compute"].max()))
+        if not candidates:
+            return None
+        runs = Points({axis: np.array([row[axis] for row in candidates]) for axis in candidates[0]})
+        at, far = np.log(self._drawn(runs)), np.log(self._drawn(targets))
+        widest = int(np.argmax(far.std(axis=0)))
+        noise = self.fit.noise**2 + LUCK**2
+        before = far[:, widest].var() + noise
+        centered = at - at.mean(axis=0)
+        shared = (centered * (far[:, [widest]] - far[:, widest].mean())).mean(axis=0)
+        after = before - shared**2 / (centered.var(axis=0) + noise)
+        enough = np.flatnonzero(after < before / 4)
+        cost = runs["compute"]
+        pick = enough[np.argmin(cost[enough])] if len(enough) else int(np.argmin(after))
+        return NextRun(candidates[int(pick)], 1.645 * float(before) ** 0.5, 1.645 * float(after[pick]) ** 0.5)
+
+    def _candidates(self, furthest: float) -> list[dict[str, float]]:
+        """Runs larger than those there are, at a small part of the compute that is asked for."""
+        runs = self.points.take(self.choice.kept)
+        limit = max(RUNG_SHARE * furthest, 2 * runs["compute"].max())
+        made = []
+        for factor in (1.5, 2, 3, 4, 6, 8, 12, 16, 32):
+            if {"params", "data"} <= set(self.fit.form.needs):
+                size = factor * runs["params"].max()
+                ratio = max(float(np.median(runs["data"] / runs["params"])), 1e-9)
+                for times in (0.5, 1, 2):
+                    data = times * ratio * size
+                    row = {"params": size, "data": data, "compute": self.flops * size * data}
+                    made.append(row | ({"unique": data} if "unique" in self.fit.form.needs else {}))
+            else:
+                made.append({"compute": factor * runs["compute"].max()})
+        return [row for row in made if row["compute"] <= limit]
+
+    def _drawn(self, points: Points) -> np.ndarray:
+        """Values (replicates, n) of the law itself, without the luck of a run."""
+        return np.array([self.fit.predict(points, parameters) for parameters in self.draws])
+
+
+def find_law(
+    points: Points,
+    values: np.ndarray,
+    measure: str,
+    *,
+    candidates: Sequence[Form] | None = None,
+    every_run: bool = False,
+    flops: float = FLOPS_PER_PARAMETER,
+    seed: int = 0,
+) -> Law:
+    """The law through runs.
+
+    Args:
+        points: n runs.
+        values: their losses (n,), or error rates, positive.
+        measure: `loss` or `accuracy`; of the latter `values` are what is missing to 1.
+        candidates: the forms to choose from; all possible ones if not said.
+        every_run: keep under-trained runs whatever they do.
+        flops: operations that a parameter and a token cost.
+        seed: of the bootstrap.
+    """
+    chosen = choose(candidates or possible_forms(points, measure), points, values, every_run=every_run)
+    kept = points.take(chosen.kept)
+    found = fit(chosen.form, kept, values[chosen.kept])
+    draws = np.array(list(bootstrap(found, kept, values[chosen.kept], REPLICATES, seed)))
+    return Law(chosen, found, draws, points, values, flops, seed)
+
+
+def _range(value: float, drawn: np.ndarray) -> Range:
+    low, high = np.quantile(drawn, INTERVAL)
+    return Range(float(value), float(min(low, value)), float(max(high, value)))

@@ -1,0 +1,110 @@
+"""The picture of a law: runs, the curve of each size, and what is foretold with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelwright.core.errors import import_extra
+from modelwright.core.units import format_count
+from modelwright.planning.laws.law import Law, Range
+from modelwright.planning.laws.points import Points, sizes
+
+MOST_CURVES = 8
+"""Sizes that get a curve and a row in the legend of their own."""
+CURVE_POINTS = 100
+
+
+def draw_law(
+    law: Law, measure: str, points: Sequence[Points], told: Sequence[Range], measured: Sequence[float | None], path: Path, kind: str
+) -> None:
+    """Draw loss or accuracy against compute, and beside it what the law says of its own runs against what they reached.
+
+    Args:
+        law: what is drawn.
+        measure: `loss` or `accuracy`.
+        points: where something was foretold, one each.
+        told: the values there, as the measure.
+        measured: what came true there.
+        path: where to write.
+        kind: `png`, `svg` or `pdf`.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    figures = import_extra("matplotlib.figure", "matplotlib", "laws")
+    figure = figures.Figure(figsize=(10, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
+    _draw_curves(left, law, measure)
+    for point, value, came in zip(points, told, measured, strict=True):
+        at = float(point["compute"][0])
+        bounds = [[max(0.0, value.value - value.low)], [max(0.0, value.high - value.value)]]
+        left.errorbar([at], [value.value], bounds, fmt="D", color="black", markersize=4, capsize=3, zorder=4)
+        if came is not None:
+            left.plot([at], [came], "x", color="black", markersize=8, zorder=5)
+    left.plot([], [], "D", color="black", markersize=4, label="foretold, 90 %")
+    if any(came is not None for came in measured):
+        left.plot([], [], "x", color="black", label="measured")
+    left.legend(fontsize=8, frameon=False)
+    _draw_errors(right, law)
+    figure.savefig(path, format=kind, dpi=150)
+
+
+def _measure(values: np.ndarray, measure: str) -> np.ndarray:
+    return values if measure == "loss" else 1 - values
+
+
+def _draw_curves(axes: Any, law: Law, measure: str) -> None:
+    points, kept = law.points, law.choice.kept
+    palette = import_extra("matplotlib", "matplotlib", "laws").colormaps["viridis"]
+    by_size = "params" in law.fit.form.needs
+    number = sizes(points["params"]) if by_size else np.zeros(len(points), dtype=int)
+    count = int(number.max()) + 1
+    for size in range(count):
+        color = palette(0.9 * size / max(count - 1, 1))
+        mine = number == size
+        label = format_count(float(np.median(points["params"][mine]))) if by_size and count <= MOST_CURVES else None
+        shown = mine & kept
+        axes.plot(points["compute"][shown], _measure(law.values[shown], measure), "o", color=color, markersize=5, label=label)
+        left_out = mine & ~kept
+        axes.plot(points["compute"][left_out], _measure(law.values[left_out], measure), "o", mfc="none", color=color, markersize=5)
+        if count <= MOST_CURVES:
+            along = _along(points.take(mine), by_size)
+            axes.plot(along["compute"], _measure(law.fit.predict(along), measure), "-", color=color, linewidth=1)
+    axes.set_xscale("log")
+    if measure == "loss":
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:.3g}")
+        axes.yaxis.set_minor_formatter("{x:.3g}")
+        axes.tick_params(axis="y", which="minor", labelsize=7)
+    axes.set_xlabel("compute, FLOPs")
+    axes.set_ylabel(measure)
+    axes.grid(alpha=0.25)
+
+
+def _along(points: Points, by_size: bool) -> Points:
+    """Points between the least and the most compute of runs of one size."""
+    span = np.geomspace(points["compute"].min() / 1.2, points["compute"].max() * 1.2, CURVE_POINTS)
+    if not by_size:
+        return Points({"compute": span})
+    size = float(np.exp(np.log(points["params"]).mean()))
+    data = span * float(np.median(points["data"] / points["compute"]))
+    axes = {"params": np.full(CURVE_POINTS, size), "data": data, "compute": span}
+    if "unique" in points:
+        axes["unique"] = np.minimum(data, float(np.median(points["unique"])))
+    return Points(axes)
+
+
+def _draw_errors(axes: Any, law: Law) -> None:
+    """How far the law is off at each run, in percent."""
+    off = 100 * (law.fit.predict(law.points) / law.values - 1)
+    for mask, fill in ((law.choice.kept, "tab:blue"), (~law.choice.kept, "none")):
+        axes.plot(law.points["compute"][mask], off[mask], "o", mfc=fill, mec="tab:blue", markersize=5)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xlabel("compute, FLOPs")
+    axes.set_ylabel("law against run, %" + (" (hollow: left out)" if not law.choice.kept.all() else ""))
+    axes.grid(alpha=0.25)
