@@ -11,6 +11,8 @@ from modelwright.cli.arguments import Printing, answer, app, reporter_of
 
 Several = Annotated[list[str] | None, Parameter(consume_multiple=False)]
 
+Numbers = Annotated[list[float] | None, Parameter(consume_multiple=False)]
+
 
 @app.command
 def law(
@@ -27,11 +29,10 @@ def law(
     form: str | None = None,
     predict: Several = None,
     predict_file: Path | None = None,
-    optimal: Annotated[list[float] | None, Parameter(consume_multiple=False)] = None,
+    optimal: Numbers = None,
     decision: float | None = None,
     every_run: bool = False,
     plot: Path | None = None,
-    seed: int = 0,
     printing: Printing = Printing(),
 ) -> None:
     """Fit a scaling law to a table of runs, foretell larger ones, and say when the runs don't tell.
@@ -75,14 +76,12 @@ def law(
         Keep runs of fewer than 20 tokens a parameter, whatever they do to the law.
     plot
         A picture to write: .png, .svg or .pdf.
-    seed
-        Of the bootstrap.
     """
     from modelwright.workflows.law import law as work
 
     columns = {"params": params, "data": data, "compute": compute, "unique": unique, "loss": loss, "accuracy": accuracy}
     found = work(
         runs, columns=columns, where=where or (), form=form, predict=predict or (), predict_file=predict_file, optimal=optimal or (),
-        decision=decision, every_run=every_run, plot=plot, seed=seed, reporter=reporter_of(printing),
+        decision=decision, every_run=every_run, plot=plot, reporter=reporter_of(printing),
     )  # fmt: skip
     answer(printing, found)

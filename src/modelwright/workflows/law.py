@@ -77,9 +77,7 @@ class LawAnswer:
             "noise": self.law.fit.noise,
             "runs": len(self.law.points),
             "runs_used": int(self.law.choice.kept.sum()),
-            "held_out": [
-                {"form": row.form, "all_runs": row.all_runs, "mean_absolute_error": row.error} for row in self.law.choice.tried
-            ],
+            "held_out": [{"form": row.form, "all_runs": row.all_runs, "mean_absolute_error": row.error} for row in self.law.choice.tried],
             "predictions": [self._prediction(told) for told in self.predictions],
             "optima": [
                 {
@@ -231,7 +229,8 @@ def _optimum(found: Law, compute: float) -> Optimum | None:
     best = found.optimum(compute)
     if best is None:
         raise InputError(
-            f"the form {found.fit.form.name} doesn't tell size and data apart", remedy="Give the columns of parameters and data, or another --form"
+            f"the form {found.fit.form.name} doesn't tell size and data apart",
+            remedy="Give the columns of parameters and data, or another --form",
         )
     return best
 
@@ -261,7 +260,12 @@ def _warnings(table: RunTable, found: Law, candidates: list[Form], every_run: bo
             )
         else:
             said.append(f"{count}: they are under-trained, and can bend the law; well-trained runs of the same sizes would tell more")
-    if "params" in table.points and "data" in table.points and table.points.ratio_spread() < RATIO_SPREAD and "data" in found.fit.form.needs:
+    if (
+        "params" in table.points
+        and "data" in table.points
+        and table.points.ratio_spread() < RATIO_SPREAD
+        and "data" in found.fit.form.needs
+    ):
         said.append("all runs have about the same data a parameter: what is said of another ratio, or of the best one, is a guess")
     if table.without_embeddings is not None:
         said += _embedding_warning(table, candidates, error, every_run)
@@ -275,7 +279,9 @@ def _embedding_warning(table: RunTable, candidates: list[Form], error: float | N
     share = 1 - counts[smallest] / table.points["params"][smallest]
     if share < EMBEDDINGS or error is None:
         return []
-    other = find_law(Points({**table.points.axes, "params": counts}), table.values, table.measure, candidates=candidates, every_run=every_run)
+    other = find_law(
+        Points({**table.points.axes, "params": counts}), table.values, table.measure, candidates=candidates, every_run=every_run
+    )
     if other.choice.error is None or other.choice.error > CLEARLY * error:
         return []
     return [
@@ -294,7 +300,15 @@ def _write_plot(path: Path, answer: LawAnswer) -> None:
         raise InputError(f"can't draw a {path.suffix or 'file without ending'}", where=path, expected=".png, .svg or .pdf")
     points = [Points({axis: np.array([number]) for axis, number in told.axes.items()}) for told in answer.predictions]
     with disk_errors(path), written_aside(path) as aside:
-        draw_law(answer.law, answer.measure, points, [told.value for told in answer.predictions], [told.measured for told in answer.predictions], aside, path.suffix[1:])
+        draw_law(
+            answer.law,
+            answer.measure,
+            points,
+            [told.value for told in answer.predictions],
+            [told.measured for told in answer.predictions],
+            aside,
+            path.suffix[1:],
+        )
 
 
 def _show(answer: LawAnswer, reporter: Reporter, plot: Path | str | None) -> None:
@@ -339,8 +353,18 @@ def _predictions(answer: LawAnswer) -> Table:
     for header in ("          ", *axes, answer.measure, "90 % interval", *(("measured", "off") if measured else ())):
         table.add_column(header, justify="right")
     for told in answer.predictions:
-        cells = [f"{told.axes[axis]:.2e}" if axis == "compute" else format_count(told.axes[axis]) if axis in told.axes else "" for axis in axes]
-        came = [] if not measured else ["", ""] if told.measured is None else [f"{told.measured:.4g}", f"{told.value.value / told.measured - 1:+.1%}"]
+        cells = [
+            f"{told.axes[axis]:.2e}" if axis == "compute" else format_count(told.axes[axis]) if axis in told.axes else "" for axis in axes
+        ]
+        came = (
+            []
+            if not measured
+            else ["", ""]
+            if told.measured is None
+            else [f"{told.measured:.4g}", f"{told.value.value / told.measured - 1:+.1%}"]
+        )
         value = told.value
-        table.add_row("", *cells, f"{value.value:.4g}", f"{value.low:.4g} - {value.high:.4g}", *came, style=None if answer.identified else "dim")
+        table.add_row(
+            "", *cells, f"{value.value:.4g}", f"{value.low:.4g} - {value.high:.4g}", *came, style=None if answer.identified else "dim"
+        )
     return table

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ UNIT_GAP = 1000.0
 """A factor between neighboring values of a column that means another unit."""
 COMPUTE_GAP = 10.0
 """The same of compute over parameters times data, against its median."""
-COMPARISONS: dict[str, Callable[[object, object], bool]] = {
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "=": operator.eq,
 }  # fmt: skip
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKMGBT]?)")
@@ -124,8 +125,13 @@ def read_targets(path: Path | str, columns: Mapping[str, str], flops: float) -> 
     rows, header = _rows(Path(path))
     axes = {axis: _Column.parse(name) for axis, name in columns.items() if axis in AXES and _Column.parse(name).name in header}
     if not axes or not rows:
-        raise InputError("tells no point to foretell", where=path, expected=f"columns like {', '.join(columns.values())}, and a row a point")
-    table = {axis: np.array([_positive(cells.get(column.name, ""), column, f"{path} line {line}") for line, cells in rows]) for axis, column in axes.items()}
+        raise InputError(
+            "tells no point to foretell", where=path, expected=f"columns like {', '.join(columns.values())}, and a row a point"
+        )
+    table = {
+        axis: np.array([_positive(cells.get(column.name, ""), column, f"{path} line {line}") for line, cells in rows])
+        for axis, column in axes.items()
+    }
     measure = "loss" if "loss" in columns else "accuracy"
     told = [_number(cells.get(columns[measure], "")) for _, cells in rows]
     values = None if any(value is None for value in told) else np.array(told, dtype=float)
@@ -159,7 +165,10 @@ def _rows(path: Path) -> tuple[list[Row], list[str]]:
     header = [name.strip() for name in reader.fieldnames or []]
     if len(set(header)) < len(header):
         raise InputError("has two columns of one name", where=path)
-    rows = [(reader.line_num, {str(key).strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str | None)}) for row in reader]
+    rows = [
+        (reader.line_num, {str(key).strip(): (value or "").strip() for key, value in row.items() if isinstance(value, str | None)})
+        for row in reader
+    ]
     return rows, header
 
 
@@ -208,11 +217,15 @@ def _find_columns(header: list[str], mapping: Mapping[str, str | None], path: ob
     found.pop("accuracy" if measures[0] == "loss" else "loss", None)
     if not {"params", "data", "compute"} & found.keys():
         raise InputError(
-            "no column is known to be parameters, data or compute", where=path, expected=f"--params, --data or --compute and one of {', '.join(header)}"
+            "no column is known to be parameters, data or compute",
+            where=path,
+            expected=f"--params, --data or --compute and one of {', '.join(header)}",
         )
     if "compute" not in found and not {"params", "data"} <= found.keys():
         lacking = "data" if "params" in found else "params"
-        raise InputError(f"no column is known to be {lacking}", where=path, expected=f"--{lacking} or --compute and one of {', '.join(header)}")
+        raise InputError(
+            f"no column is known to be {lacking}", where=path, expected=f"--{lacking} or --compute and one of {', '.join(header)}"
+        )
     return found, measures[0]
 
 
@@ -283,8 +296,10 @@ def _flops(table: Mapping[str, np.ndarray], rows: list[Row], path: object) -> fl
 
 def _check_direction(points: Points, values: np.ndarray, measure: str, path: object) -> None:
     """Refuse runs that get worse with compute."""
-    ranks = [np.argsort(np.argsort(column)) for column in (points["compute"], values)]
-    correlation = float(np.corrcoef(*ranks)[0, 1])
+    if not np.ptp(values) > 0:
+        raise InputError(f"the {measure} is the same in all runs", where=path)
+    compute, value = (np.unique(column, return_inverse=True)[1] for column in (points["compute"], values))
+    correlation = float(np.corrcoef(compute, value)[0, 1])
     if correlation > 0:
         what = "the loss rises" if measure == "loss" else "the accuracy falls"
         raise InputError(
@@ -292,8 +307,6 @@ def _check_direction(points: Points, values: np.ndarray, measure: str, path: obj
             where=path,
             remedy="Look for diverged or badly tuned runs, or check which column is which",
         )
-    if not np.ptp(values) > 0:
-        raise InputError(f"the {measure} is the same in all runs", where=path)
 
 
 def _without_embeddings(header: list[str], names: Mapping[str, str], rows: list[Row], kept: list[Row]) -> tuple[str, np.ndarray] | None:

@@ -60,7 +60,9 @@ class NextRun:
     width_after: float
 
     def __str__(self) -> str:
-        parts = [f"{format_count(self.axes[axis])} {unit}" for axis, unit in (("params", "parameters"), ("data", "tokens")) if axis in self.axes]
+        parts = [
+            f"{format_count(self.axes[axis])} {unit}" for axis, unit in (("params", "parameters"), ("data", "tokens")) if axis in self.axes
+        ]
         what = " on ".join(parts) or "a run"
         cost = f" ({self.axes['compute']:.1e} FLOPs)" if "compute" in self.axes else ""
         return f"{what}{cost}: the interval would narrow from ±{self.width_before:.1%} to about ±{self.width_after:.1%}"
