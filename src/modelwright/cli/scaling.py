@@ -1,4 +1,4 @@
-"""The verbs of scaling up: law."""
+"""The verbs of scaling up: law, and ladder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from modelwright.cli.arguments import Printing, answer, app, reporter_of
+from modelwright.cli.arguments import DataOptions, Printing, Settings, answer, app, changes_of, reporter_of
 
 Several = Annotated[list[str] | None, Parameter(consume_multiple=False)]
 
@@ -85,3 +85,65 @@ def law(
         decision=decision, every_run=every_run, plot=plot, reporter=reporter_of(printing),
     )  # fmt: skip
     answer(printing, found)
+
+
+@app.command
+def ladder(
+    recipe: str | None = None,
+    /,
+    *,
+    budget: str | None = None,
+    target_budget: str | None = None,
+    run: bool = False,
+    jobs: int = 1,
+    dials: Several = None,
+    data: str | None = None,
+    family: str | None = None,
+    output: Path | None = None,
+    resume: Path | None = None,
+    settings: Settings = None,
+    options: DataOptions = DataOptions(),
+    printing: Printing = Printing(),
+) -> None:
+    """Train small networks of growing size, and say what a large one should be and will reach.
+
+    **Examples**
+
+    - `modelwright ladder stdlib --family transformer --budget 10m --target-budget 2h`
+    - `modelwright ladder mnist-cnn --data path/to/mnist --budget 5m --target-budget 50m --run`
+    - `modelwright ladder recipe.yaml --budget 1h --target-budget 100h --jobs 4 --output ladders/mine`
+    - `modelwright ladder --resume ladders/mine`
+
+    Parameters
+    ----------
+    recipe
+        A recipe file, a ready recipe's name, or data.
+    budget
+        For all rungs: 10m, 1h.
+    target_budget
+        Of the training that they are to foretell; ten times the ladder's if not said.
+    run
+        Go on to train the target, and write the measurement beside the forecast.
+    jobs
+        Rungs that are trained at once, each in a process of its own.
+    dials
+        What is scaled: width or depth; repeatable, both if not said.
+    data
+        The data, in place of the recipe's own.
+    family
+        The backbone: linear, mlp, cnn, rnn, gru, lstm, transformer or hybrid.
+    output
+        The folder to make; one below runs/ if not said.
+    resume
+        An interrupted ladder to go on with.
+    settings
+        Any setting of the recipe, as key=value; repeatable.
+    """
+    from modelwright.workflows.ladder import ladder as work
+
+    changes = changes_of(options, **{"data.path": data, "model.family": family})
+    made = work(
+        recipe, budget=budget, target_budget=target_budget, dials=dials or ("width", "depth"), jobs=jobs, run=run, output=output, resume=resume,
+        settings=settings or (), changes=changes, reporter=reporter_of(printing),
+    )  # fmt: skip
+    answer(printing, made)

@@ -34,7 +34,7 @@ class Run:
         """
         if output is None:
             stem = f"{date.today().isoformat()}-{re.sub(r'[^A-Za-z0-9._]+', '-', name).strip('-.')}"
-            return cls(_claim(Path("runs"), stem))
+            return cls(claim(Path("runs"), stem))
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise InputError(
                 "the run folder exists and is not empty",
@@ -146,7 +146,7 @@ class Run:
             raise RunInterrupted("Interrupted before there was anything to keep") from None
 
 
-def _claim(parent: Path, stem: str) -> Path:
+def claim(parent: Path, stem: str) -> Path:
     """Make the first folder of `stem`, `stem-2`, `stem-3`, ... that nobody has, and that two runs started at once don't share."""
     with disk_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)

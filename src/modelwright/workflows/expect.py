@@ -50,7 +50,7 @@ def expect(timed: Probe) -> Expectation | None:
     budget = job.training.budget.seconds
     if budget is not None and budget < SHORTEST:
         return None
-    machine = _machine(timed.held)
+    machine = machine_here(timed.held)
     if machine is None:
         return None
     with warnings.catch_warnings():
@@ -72,7 +72,12 @@ def expect(timed: Probe) -> Expectation | None:
     return Expectation(outlook.seconds, memory, foretold)
 
 
-def _machine(held: int) -> Machine | None:
+def machine_here(held: int) -> Machine | None:
+    """What networks are trained on here, as the plan knows it; None for a device that it doesn't know.
+
+    Args:
+        held: bytes that the process holds before it trains.
+    """
     if not torch.cuda.is_available():
         return this_cpu(base=held)
     found = device_of(torch.cuda.get_device_name())

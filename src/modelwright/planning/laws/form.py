@@ -13,6 +13,8 @@ from modelwright.planning.laws.points import Points
 
 NATURAL_DEVIATION = 0.35
 """Of the logarithm of an exponent."""
+FURTHEST = 6.0
+"""Deviations of the prior beyond which no exponent goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,11 @@ class Form:
         return self.columns(points, exponents) @ coefficients
 
     def split(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Exponents and coefficients."""
-        values = np.exp(np.clip(parameters, -60, 60))
-        return values[: len(self.exponents)], values[len(self.exponents) :]
+        """Exponents, none of them absurd, and coefficients."""
+        count = len(self.exponents)
+        centers = np.array([exponent.center for exponent in self.exponents])
+        reach = FURTHEST * np.array([exponent.deviation for exponent in self.exponents])
+        return np.exp(np.clip(parameters[:count], centers - reach, centers + reach)), np.exp(np.clip(parameters[count:], -60, 60))
 
     def coefficients(self, parameters: np.ndarray, center: dict[str, float]) -> dict[str, float]:
         """All numbers of the formula by name, in the points' own units."""

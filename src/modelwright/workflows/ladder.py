@@ -1,0 +1,376 @@
+"""`ladder`: small runs of growing size that tell what a large one will reach, and which one it should be."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rich.table import Table
+
+from modelwright.core.disk import disk_errors, write_atomic, written_aside
+from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.core.run import claim
+from modelwright.core.units import Budget, format_count, format_duration
+from modelwright.data.dataset import Dataset
+from modelwright.planning.laws.law import Law, NextRun, Range, find_law
+from modelwright.planning.laws.points import Points
+from modelwright.reporting.laws import draw_law
+from modelwright.serving.bundle import load_bundle
+from modelwright.training.machine import prepare_machine
+from modelwright.workflows.finish import Outcome
+from modelwright.workflows.job import Job, probe, read
+from modelwright.workflows.pricing import Pricing
+from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, load_recipe
+from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.rung_plan import guess_target, plan_rungs, shapes
+from modelwright.workflows.rung_runs import climb_all
+from modelwright.workflows.rungs import (
+    Metric,
+    Rung,
+    RungResult,
+    as_table,
+    data_per_step,
+    judged_on,
+    point_of,
+    rung_recipe,
+    sized,
+    unique_data,
+)
+from modelwright.workflows.train import train
+
+TARGET = 10.0
+"""The target's budget over that of the ladder, if it isn't said."""
+RUNG_SHARE = 0.85
+"""Of a budget: what the rungs' steps may take; the rest is for starting, judging and the law."""
+JUDGED_SHARE = 0.1
+"""Of a budget: what judging the rungs may take."""
+FEWEST_JUDGED = 64
+"""Examples of the validation split."""
+LARGEST = 4.0
+"""Size of the recommended model over that of the largest rung, at most in the square root of the growth in compute."""
+
+
+class Plan(BaseModel):
+    """What a ladder is to do, and has to know when it goes on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    budget: float
+    """Seconds."""
+    target: float
+    """Seconds."""
+    digest: str
+    judged: int | None
+    """Examples of the validation split on which runs are judged; None for all."""
+    correction: float
+    """Measured time of a step over the planned one."""
+    rungs: list[Rung]
+    dials: list[str]
+    unit: str
+    """Of data: tokens or examples."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The model that a target's budget should be spent on.
+
+    Attributes:
+        recipe: complete.
+        point: parameters of the backbone, tokens or examples, FLOPs.
+        steps: of the training.
+        seconds: it takes, as planned.
+        value: of the metric on the validation split, with its 90 % interval.
+    """
+
+    recipe: Recipe
+    point: Points
+    steps: int
+    seconds: float
+    value: Range
+
+
+@dataclass(frozen=True)
+class LadderAnswer:
+    """What the rungs reached, the law through them, and what to do with the target's budget."""
+
+    folder: Path
+    metric: str
+    plan: Plan
+    results: list[RungResult]
+    law: Law
+    reason: str | None
+    recommended: Recommendation
+    next_run: NextRun | None
+    seconds: float
+    outcome: Outcome | None = None
+    measured: float | None = None
+
+    @property
+    def identified(self) -> bool:
+        """Whether the forecast should be built on."""
+        return self.reason is None
+
+    def to_json(self) -> dict[str, Any]:
+        """As an object."""
+        best = self.recommended
+        made: dict[str, Any] = {
+            "ladder": str(self.folder),
+            "metric": self.metric,
+            "identified": self.identified,
+            "reason": self.reason,
+            "form": self.law.fit.form.name,
+            "coefficients": {name: value.value for name, value in self.law.coefficients().items()},
+            "rungs": [row.model_dump() for row in self.results],
+            "target": {
+                "seconds": self.plan.target,
+                "recipe": str(self.folder / "target.yaml"),
+                **{axis: float(best.point[axis][0]) for axis in ("params", "data", "compute")},
+                "steps": best.steps,
+                "planned_seconds": best.seconds,
+                "forecast": {"value": best.value.value, "low": best.value.low, "high": best.value.high},
+                "measured": self.measured,
+            },
+            "next_run": None if self.next_run is None else self.next_run.axes,
+            "seconds": self.seconds,
+        }
+        return made | ({} if self.outcome is None else {"run": self.outcome.to_json()})
+
+
+def ladder(
+    recipe: str | Path | Recipe | None = None,
+    *,
+    budget: str | Budget | None = None,
+    target_budget: str | Budget | None = None,
+    dials: Sequence[str] = ("width", "depth"),
+    jobs: int = 1,
+    run: bool = False,
+    output: Path | str | None = None,
+    resume: Path | str | None = None,
+    settings: Iterable[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    reporter: Reporter | None = None,
+) -> LadderAnswer:
+    """Train small networks of growing size, fit a law, and say what to train with a larger budget and what that will reach.
+
+    Args:
+        recipe: a `Recipe`, a recipe file, a ready recipe's name, or data (then `model.family` must be among the settings).
+        budget: for all rungs, in time.
+        target_budget: of the training that they are to foretell, in time; ten times that of the ladder if not said.
+        dials: what is scaled: `width`, `depth` or both.
+        jobs: rungs that are trained at once, each in a process of its own with its share of the cores.
+        run: go on to train the target.
+        output: the folder to make.
+        resume: an interrupted ladder to go on with.
+        settings: `dotted.key=value` overrides.
+        changes: dotted keys with values, likewise.
+        reporter: whom to tell.
+
+    Raises:
+        InputError: the recipe, the data or a setting is wrong; or the budget is too small for a ladder.
+        RunInterrupted: the user asked to stop; everything is saved.
+    """
+    began = time.monotonic()
+    reporter = reporter or Reporter()
+    prepare_machine()
+    if jobs < 1:
+        raise InputError(f"{jobs} jobs", expected="at least 1")
+    if resume is not None:
+        folder = Path(resume)
+        chosen, plan = _opened(folder)
+        dataset = read(chosen, reporter)
+        if dataset.digest() != plan.digest:
+            raise InputError(
+                "the data changed since the ladder began", where=chosen.data.path, remedy="Bring the data back, or start a new ladder"
+            )
+    else:
+        if recipe is None or budget is None:
+            raise InputError("a ladder needs a recipe and a budget", remedy="Like: modelwright ladder recipe.yaml --budget 10m")
+        chosen = recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {})
+        dataset = read(chosen, reporter)
+        chosen, plan = _planned(chosen, dataset, _seconds(budget), None if target_budget is None else _seconds(target_budget), dials)
+        folder = claim(Path("runs"), f"{chosen.name}-ladder") if output is None else _new_folder(Path(output))
+        write_atomic(folder / "recipe.yaml", dump_recipe(chosen))
+        write_atomic(folder / "ladder.json", plan.model_dump_json(indent=2) + "\n")
+    _show_plan(plan, chosen, reporter)
+    try:
+        results = climb_all(folder, plan.rungs, chosen, dataset, plan.judged, jobs, reporter)
+    except (KeyboardInterrupt, RunInterrupted):
+        raise RunInterrupted(f"Interrupted. Go on with: modelwright ladder --resume {folder}") from None
+    answer = _concluded(folder, chosen, dataset, plan, results, began)
+    _show(answer, reporter)
+    if run:
+        answer = _carried_out(answer, dataset, reporter)
+    write_atomic(folder / "answer.json", json.dumps(answer.to_json(), indent=2, allow_nan=False) + "\n")
+    return answer
+
+
+def _seconds(budget: str | Budget) -> float:
+    parsed = Budget.parse(budget)
+    if parsed.seconds is None:
+        raise InputError(f"a ladder's budget of {parsed}", expected="one of time, like 30m or 2h")
+    return parsed.seconds
+
+
+def _new_folder(path: Path) -> Path:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError("the folder exists and is not empty", where=path, remedy="Choose another --output, or go on by --resume")
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _opened(folder: Path) -> tuple[Recipe, Plan]:
+    """The recipe and plan of a ladder that was begun.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    if not (folder / "ladder.json").is_file():
+        raise InputError("is no ladder" if folder.exists() else "does not exist", where=folder, expected="a folder made by ladder")
+    try:
+        plan = Plan.model_validate_json((folder / "ladder.json").read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise InputError(f"is damaged ({str(error).splitlines()[0]})", where=folder / "ladder.json", remedy="Start a new ladder") from None
+    return load_recipe(folder / "recipe.yaml"), plan
+
+
+def _planned(recipe: Recipe, dataset: Dataset, budget: float, target: float | None, dials: Sequence[str]) -> tuple[Recipe, Plan]:
+    """What the budget pays for, and the recipe with nothing left open."""
+    target = TARGET * budget if target is None else target
+    unknown = set(dials) - {"width", "depth"}
+    if unknown or not dials:
+        raise InputError(f"can't scale {', '.join(sorted(unknown)) or 'nothing'}", expected="--dials width, depth or both")
+    if target < budget:
+        raise InputError(f"a target of {format_duration(target)} is less than the ladder's {format_duration(budget)}")
+    if "validation" not in dataset.splits:
+        raise InputError("there is no validation split to judge the rungs on", remedy="Set data.validation to a share like 0.1")
+    job = probe(Job.make(recipe, dataset)).job
+    Metric.of(job)
+    job = job.replace(compile=False)
+    pricing = Pricing(job.recipe, dataset)
+    correction = pricing.correct(job.recipe.model, probe(job).step_seconds)
+    sizes = shapes(job.recipe.model, pricing, dials)
+    guess = guess_target(job, target, pricing, sizes)
+    rungs = plan_rungs(job, RUNG_SHARE * budget, guess, pricing, sizes)
+    cost = sum(len(rung.steps) * rung.step_seconds for rung in rungs) / 3 / job.training.batch_size
+    affordable = max(FEWEST_JUDGED, round(JUDGED_SHARE * budget / cost))
+    judged = affordable if hasattr(dataset.splits["validation"], "sample") and affordable < len(dataset.splits["validation"]) else None
+    plan = Plan(
+        budget=budget, target=target, digest=dataset.digest(), judged=judged, correction=correction, rungs=rungs, dials=list(dials),
+        unit="examples" if job.tokens_per_sample is None else "tokens",
+    )  # fmt: skip
+    return job.recipe, plan
+
+
+def _concluded(folder: Path, recipe: Recipe, dataset: Dataset, plan: Plan, results: list[RungResult], began: float) -> LadderAnswer:
+    """The law through the results, and the recommendation; both written down."""
+    job = Job.make(recipe, dataset)
+    metric = Metric.of(job).name
+    write_atomic(folder / "rungs.csv", as_table(results, metric))
+    points = Points({axis: np.array([float(getattr(row, axis)) for row in results]) for axis in ("params", "data", "unique", "compute")})
+    flops = float(np.median(points["compute"] / (points["params"] * points["data"])))
+    law = find_law(points, np.array([row.value for row in results]), "loss", flops=flops, seed=recipe.seed)
+    best = _recommended(law, job, plan, results)
+    write_atomic(folder / "target.yaml", dump_recipe(best.recipe))
+    with disk_errors(folder), written_aside(folder / "law.png") as aside:
+        draw_law(law, "loss", [best.point], [best.value], [None], aside, "png")
+    return LadderAnswer(
+        folder, metric, plan, results, law, law.objection(best.point), best, law.next_run(best.point), time.monotonic() - began
+    )  # fmt: skip
+
+
+def _recommended(law: Law, job: Job, plan: Plan, results: list[RungResult]) -> Recommendation:
+    """The size that reaches most in the target's time, and how far it gets; the prices are those that the largest rung really had."""
+    pricing = Pricing(job.recipe, job.dataset)
+    largest = max(plan.rungs, key=lambda rung: rung.params)
+    model = largest.config(job.recipe)
+    pricing.correct(model, next(row.step_seconds for row in reversed(results) if row.rung == largest.name))
+    limit = LARGEST * math.sqrt(plan.target / plan.budget) * largest.params
+    batch, unique = data_per_step(job), unique_data(job.dataset)
+    offers = []
+    for params, sized_model in shapes(job.recipe.model, pricing, plan.dials):
+        if plan.rungs[0].params <= params <= limit:
+            price = pricing.of(sized_model)
+            steps = max(1, math.floor(plan.target / price.step_seconds))
+            point = point_of(params, steps * batch, unique, price.flops * steps * batch / (job.tokens_per_sample or 1))
+            offers.append((price, steps, point))
+    offers = [offer for offer in offers if offer[0].fits] or offers[:1]
+    price, steps, point = min(offers, key=lambda offer: float(law.predict(offer[2])[0][0]))
+    warmup = max(1, round(job.training.schedule.warmup * steps))
+    recipe = rung_recipe(sized(job.recipe, price.model), steps, warmup).replace(name=f"{job.recipe.name}-target")
+    value = Range(*(float(bound[0]) for bound in law.predict(point)))
+    return Recommendation(recipe, point, steps, steps * price.step_seconds, value)
+
+
+def _carried_out(answer: LadderAnswer, dataset: Dataset, reporter: Reporter) -> LadderAnswer:
+    """Train what was recommended, and put the measurement beside the forecast.
+
+    Raises:
+        InputError: the law isn't identified.
+    """
+    if answer.reason is not None:
+        raise InputError(
+            f"the target isn't trained, as its forecast isn't identified: {answer.reason}",
+            remedy=f"Add a run of {answer.next_run}, or train {answer.folder / 'target.yaml'} all the same" if answer.next_run else None,
+        )
+    best = answer.recommended
+    outcome = train(best.recipe, output=answer.folder / "target", reporter=reporter)
+    quantity = f"validation {answer.metric} on the ladder's examples" if answer.plan.judged else f"validation {answer.metric}"
+    bundle = load_bundle(outcome.run.bundle)
+    measured = Metric(answer.metric).measure(Job.make(best.recipe, judged_on(dataset, answer.plan.judged)), bundle.network)
+    outcome.run.ledger.forecast(quantity, "1", best.value.value, best.value.low, best.value.high)
+    outcome.run.ledger.measure(quantity, "1", measured)
+    inside = "inside" if best.value.low <= measured <= best.value.high else "outside"
+    reporter.say(
+        "came true",
+        f"{answer.metric} {measured:.4g}, {inside} the forecast of {best.value.value:.4g} ({best.value.low:.4g}-{best.value.high:.4g}); "
+        f"off by {best.value.value / measured - 1:+.1%}",
+    )
+    return replace(answer, outcome=outcome, measured=measured)
+
+
+def _show_plan(plan: Plan, recipe: Recipe, reporter: Reporter) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for header in ("    ", "rung", "parameters", "steps", "planned"):
+        table.add_column(header, justify="right")
+    for number, rung in enumerate(plan.rungs, 1):
+        steps = " / ".join(f"{steps:,}" for steps in rung.steps)
+        table.add_row("", str(number), format_count(rung.params), steps, format_duration(rung.seconds))
+    total = format_duration(sum(rung.seconds for rung in plan.rungs))
+    reporter.say(
+        "plan", f"{len(plan.rungs)} sizes of {recipe.model.family}, {total} of training, for a target of {format_duration(plan.target)}"
+    )
+    reporter.show(table)
+
+
+def _show(answer: LadderAnswer, reporter: Reporter) -> None:
+    best, law = answer.recommended, answer.law
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for header in ("    ", "parameters", *(f"after {share}" for share in ("a quarter", "a half", "all"))):
+        table.add_column(header, justify="right")
+    for rung in answer.plan.rungs:
+        values = [f"{row.value:.4g}" for row in answer.results if row.rung == rung.name]
+        table.add_row("", format_count(rung.params), *values)
+    reporter.say("rungs", f"{answer.metric} on the validation split")
+    reporter.show(table)
+    held = "" if law.choice.error is None else f" · largest rungs foretold from smaller ones: {law.choice.error:.1%} off"
+    reporter.say("law", f"{answer.metric} = {law.fit.form.formula}{held}")
+    params, data = (format_count(float(best.point[axis][0])) for axis in ("params", "data"))
+    unit = "tokens" if "tokens" in answer.plan.unit else "examples"
+    reporter.say(
+        "target",
+        f"{params} parameters on {data} {unit}, {format_duration(best.seconds)}: {answer.metric} {best.value.value:.4g} "
+        f"({best.value.low:.4g}-{best.value.high:.4g}, 90 %)",
+    )
+    if answer.reason is not None:
+        reporter.show(f" not identified: {answer.reason}.")
+        if answer.next_run is not None:
+            reporter.show(f" add a run of {answer.next_run}.")
+    reporter.say("", f"{answer.folder / 'target.yaml'} · rungs.csv · law.png")

@@ -1,0 +1,154 @@
+"""The rungs that a budget pays for: sizes, lengths and prices, from those of the target downwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modelwright.core.errors import InputError
+from modelwright.core.units import format_duration
+from modelwright.models.family import FamilyConfig
+from modelwright.planning.size import TOKENS_PER_PARAMETER
+from modelwright.workflows.job import Job
+from modelwright.workflows.pricing import Price, Pricing
+from modelwright.workflows.rungs import HORIZONS, Rung, data_per_step
+
+SIZES = 5
+"""Rungs of different size."""
+FEWEST_SIZES = 4
+STEP_DOWN = 0.6
+"""Parameters of a rung over those of the next larger one, about."""
+SHAPES = range(-24, 13)
+"""Exponents of 2^(1/4) by which width and depth are tried."""
+DISTINCT = 1.2
+"""Factor between the parameters of two shapes that count as different."""
+FEWEST_STEPS = 40
+"""Of the shortest training."""
+RATIOS = (2.0, 1.0, 0.5, 0.25, 0.125)
+"""Data a parameter of the longest training of a size, over that of the target as it is first guessed; less where the time doesn't reach."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The target as guessed before any rung: a size, and how much data a parameter it sees in the target's budget."""
+
+    price: Price
+    ratio: float
+
+
+def shapes(model: FamilyConfig, pricing: Pricing, dials: Sequence[str]) -> list[tuple[int, FamilyConfig]]:
+    """Sizes of a model, the smallest first, each with the parameters of its backbone.
+
+    Args:
+        model: what is scaled.
+        pricing: counts parameters.
+        dials: `width`, `depth` or both.
+
+    Raises:
+        InputError: the family can't be scaled that way.
+    """
+    found: dict[int, FamilyConfig] = {}
+    for exponent in SHAPES:
+        factor = 2 ** (exponent / (4 if len(dials) > 1 else 3))
+        try:
+            scaled = model.scaled(**dict.fromkeys(dials, factor))
+            found.setdefault(pricing.params(scaled), scaled)
+        except InputError:
+            continue
+    ordered: list[tuple[int, FamilyConfig]] = []
+    for params, scaled in sorted(found.items(), key=lambda item: item[0]):
+        if params > 0 and (not ordered or params > DISTINCT * ordered[-1][0]):
+            ordered.append((params, scaled))
+    if len(ordered) < FEWEST_SIZES:
+        raise InputError(
+            f"{' and '.join(dials)} of a {model.family} give {len(ordered)} different sizes", expected=f"at least {FEWEST_SIZES}",
+            remedy="Choose other --dials, or a larger model to begin with",
+        )  # fmt: skip
+    return ordered
+
+
+def guess_target(job: Job, seconds: float, pricing: Pricing, sizes: Sequence[tuple[int, FamilyConfig]]) -> Guess:
+    """About what the target's budget pays for: a text's compute-optimal size, else the recipe's own size, as often over the data as there is time."""
+    batch = data_per_step(job)
+    if job.tokens_per_sample is None:
+        price = pricing.of(job.recipe.model)
+        return Guess(price, seconds / price.step_seconds * batch / price.params)
+
+    def data(model: FamilyConfig) -> float:
+        return seconds / pricing.of(model).step_seconds * batch
+
+    low, high = 0, len(sizes) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if data(sizes[middle][1]) >= TOKENS_PER_PARAMETER * sizes[middle][0]:
+            low = middle
+        else:
+            high = middle - 1
+    price = pricing.of(sizes[low][1])
+    return Guess(price, data(price.model) / price.params)
+
+
+def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: Sequence[tuple[int, FamilyConfig]]) -> list[Rung]:
+    """The largest rungs that fit into a time.
+
+    If possible, each size is trained on as much data a parameter as the target, on half of it and on twice as much; the sizes go down from the
+    largest that the time pays for.
+
+    Args:
+        job: the recipe.
+        seconds: for all of them.
+        guess: the target.
+        pricing: of sizes.
+        sizes: to choose from.
+
+    Raises:
+        InputError: the time is too short for the smallest sizes.
+    """
+    known = [entry for entry in sizes if entry[0] <= 1.05 * guess.price.params]
+    if len(known) < FEWEST_SIZES:
+        raise InputError(
+            f"no ladder leads to a model of {guess.price.params:,} parameters in its backbone: there are {len(known)} sizes up to that",
+            expected=f"{FEWEST_SIZES} sizes", remedy="Begin with a larger model, or give a larger --target-budget",
+        )  # fmt: skip
+    for times in RATIOS:
+        made: list[Rung] = []
+        for top in range(FEWEST_SIZES - 1, len(known)):
+            rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, pricing)
+            if sum(rung.seconds for rung in rungs) > seconds:
+                break
+            made = rungs
+        if len(made) >= FEWEST_SIZES and made[0].steps[0] >= FEWEST_STEPS:
+            return made
+    smallest = _rungs_below(job, known[: 2 * FEWEST_SIZES], RATIOS[-1] * guess.ratio, pricing)
+    raise InputError(
+        f"no ladder fits: small rungs take {format_duration(sum(rung.seconds for rung in smallest))} of the {format_duration(seconds)} that there "
+        f"are, and the smallest is trained for {smallest[0].steps[0]:,} steps",
+        expected=f"{FEWEST_SIZES} sizes of at least {FEWEST_STEPS} steps each",
+        remedy="Give a larger --budget, another --target-budget, or a smaller training.batch_size",
+    )
+
+
+def _rungs_below(job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: float, pricing: Pricing) -> list[Rung]:
+    """Rungs whose largest is the last of `sizes`, the smallest first; `ratio` is the most data a parameter."""
+    chosen: list[tuple[int, FamilyConfig]] = [sizes[-1]]
+    for params, model in reversed(sizes[:-1]):
+        if params <= STEP_DOWN * 1.1 * chosen[-1][0] and len(chosen) < SIZES:
+            chosen.append((params, model))
+    batch = data_per_step(job)
+    rungs = []
+    for params, model in reversed(chosen):
+        price = pricing.of(model)
+        longest = ratio * params / batch
+        steps = tuple(max(1, math.ceil(share * longest)) for share in HORIZONS)
+        rungs.append(
+            Rung(
+                name=f"{params}-parameters",
+                model=model.model_dump(mode="json"),
+                params=params,
+                flops=price.flops,
+                step_seconds=price.step_seconds,
+                steps=steps,
+            )
+        )
+    return rungs

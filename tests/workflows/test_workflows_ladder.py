@@ -1,0 +1,217 @@
+"""`ladder`: rungs, their branches, what is planned, and what is made of them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from modelwright.cli import main
+from modelwright.core.errors import InputError
+from modelwright.data.dataset import load
+from modelwright.planning.laws.law import Range
+from modelwright.workflows.job import Job
+from modelwright.workflows.ladder import ladder
+from modelwright.workflows.pricing import Price
+from modelwright.workflows.recipe import chosen_recipe
+from modelwright.workflows.rung_plan import Guess, guess_target, plan_rungs, shapes
+from modelwright.workflows.rungs import Climb, Metric, Rung, branch_point, data_per_step, read_results, rung_recipe
+
+SETTINGS = [
+    "model.width=128",
+    "model.depth=1",
+    "training.batch_size=64",
+    "training.precision=float32",
+    "training.memory_format=contiguous",
+    "training.optimizer.learning_rate=0.01",
+]
+
+
+def recipe_of(family: str = "mlp"):
+    return chosen_recipe("digits", SETTINGS, {"model.family": family})
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load(recipe_of().data, 0)
+
+
+def rung_of(recipe, steps=(8, 16, 32)) -> Rung:
+    return Rung(name="one", model=recipe.model.model_dump(mode="json"), params=100, flops=1e3, step_seconds=0.01, steps=steps)
+
+
+class Prices:
+    """Prices in proportion to parameters, without a machine."""
+
+    def __init__(self, seconds_per_parameter: float = 1e-6) -> None:
+        self.rate = seconds_per_parameter
+
+    def params(self, model) -> int:
+        return 64 * model.width + model.depth * model.width**2
+
+    def of(self, model) -> Price:
+        return Price(model, self.params(model), 6.0 * self.params(model), self.rate * self.params(model), None, True)
+
+
+def test_a_branch_is_a_training_of_its_length(tmp_path, digits):
+    """To the bit: the constant part is shared, whatever the length."""
+    recipe = recipe_of()
+    results = Climb(tmp_path, rung_of(recipe), recipe, digits, lambda steps: None).run()
+    assert [row.steps for row in results] == [8, 16, 32]
+    for row in results:
+        job = Job.make(rung_recipe(recipe, row.steps, max(1, round(recipe.training.schedule.warmup * 8))), digits)
+        network = job.network()
+        job.trainer(network, judged=False).fit()
+        assert Metric.of(job).measure(job, network) == row.value
+    assert results[2].value < results[0].value
+    assert results[1].data == pytest.approx(16 * data_per_step(Job.make(recipe, digits)))
+    assert not list(tmp_path.rglob("step-*")), "checkpoints are gone when they aren't needed any more"
+
+
+@pytest.mark.parametrize("stop", [3, 7, 9, 20, 30])
+def test_an_interrupted_rung_goes_on_to_the_same_bits(tmp_path, digits, stop):
+    recipe = recipe_of()
+    whole = Climb(tmp_path / "whole", rung_of(recipe), recipe, digits, lambda steps: None).run()
+    done = 0
+
+    def tell(steps: int) -> None:
+        nonlocal done
+        done += steps
+        if done == stop:
+            raise KeyboardInterrupt
+
+    saving = recipe.replace(training=recipe.training.replace(checkpoint_interval=1e-6))
+    with pytest.raises(KeyboardInterrupt):
+        Climb(tmp_path / "cut", rung_of(saving), saving, digits, tell).run()
+    again = Climb(tmp_path / "cut", rung_of(saving), saving, digits, lambda steps: None).run()
+    assert [row.value for row in again] == [row.value for row in whole]
+    assert Climb(tmp_path / "cut", rung_of(saving), saving, digits, tell).run() == again == read_results(tmp_path / "cut")
+
+
+def test_all_steps_are_counted():
+    rung = rung_of(recipe_of())
+    assert rung.all_steps == 32 + (8 - branch_point(8)) + (16 - branch_point(16))
+
+
+def test_rungs_go_down_from_what_the_time_pays_for(digits):
+    job, prices = Job.make(recipe_of(), digits), Prices()
+    sizes = shapes(job.recipe.model, prices, ("width",))
+    params = [count for count, _ in sizes]
+    assert params == sorted(params)
+    guess = Guess(prices.of(sizes[-1][1]), 20.0)
+    small, large = (plan_rungs(job, seconds, guess, prices, sizes) for seconds in (20.0, 200.0))
+    for rungs, seconds in ((small, 20.0), (large, 200.0)):
+        assert 0.1 * seconds < sum(rung.seconds for rung in rungs) <= seconds
+        assert [rung.params for rung in rungs] == sorted({rung.params for rung in rungs})
+        assert len(rungs) >= 4
+        longest = rungs[-1].steps[-1] * data_per_step(job) / rungs[-1].params
+        assert longest == pytest.approx(2 * 20.0, rel=0.05), "twice the target's data a parameter"
+    assert large[-1].params > small[-1].params
+
+
+def test_too_little_time_for_a_ladder(digits):
+    job, prices = Job.make(recipe_of(), digits), Prices(1.0)
+    sizes = shapes(job.recipe.model, prices, ("width",))
+    with pytest.raises(InputError, match=r"no ladder fits.*Give a larger --budget"):
+        plan_rungs(job, 1.0, Guess(prices.of(sizes[-1][1]), 20.0), prices, sizes)
+
+
+def test_a_model_without_smaller_sizes(digits):
+    job, prices = Job.make(recipe_of(), digits), Prices()
+    sizes = shapes(job.recipe.model, prices, ("width",))
+    with pytest.raises(InputError, match=r"there are 2 sizes.*larger model"):
+        plan_rungs(job, 1e6, Guess(prices.of(sizes[1][1]), 20.0), prices, sizes)
+
+
+def test_a_target_of_examples_is_the_recipes_own_size(digits):
+    job, prices = Job.make(recipe_of(), digits), Prices()
+    guess = guess_target(job, 60.0, prices, shapes(job.recipe.model, prices, ("width",)))
+    assert guess.price.model == job.recipe.model
+    assert guess.ratio == pytest.approx(60 / guess.price.step_seconds * data_per_step(job) / guess.price.params)
+
+
+def test_a_family_without_sizes(digits):
+    job = Job.make(recipe_of("mlp"), digits)
+    with pytest.raises(InputError, match="different sizes"):
+        shapes(job.recipe.model.replace(depth=1), replace_params(Prices()), ("depth",))
+
+
+def replace_params(prices: Prices) -> Prices:
+    prices.params = lambda model: 100  # type: ignore[method-assign]
+    return prices
+
+
+@pytest.fixture(scope="module")
+def answer(tmp_path_factory):
+    """A ladder on digits, whose target is trained whatever the law says."""
+    folder = tmp_path_factory.mktemp("ladder") / "made"
+    return ladder(
+        "digits", budget="8s", target_budget="16s", output=folder, settings=SETTINGS, changes={"model.family": "mlp"}, dials=["width"]
+    )
+
+
+def test_what_a_ladder_tells(answer):
+    told = json.loads(json.dumps(answer.to_json(), allow_nan=False))
+    assert told["metric"] == "log_loss"
+    assert len(told["rungs"]) == 3 * len(answer.plan.rungs)
+    target = told["target"]
+    assert target["forecast"]["low"] <= target["forecast"]["value"] <= target["forecast"]["high"]
+    assert target["planned_seconds"] <= 16.5
+    assert (answer.folder / "law.png").stat().st_size > 5000
+    assert json.loads((answer.folder / "answer.json").read_text())["identified"] == told["identified"]
+
+
+def test_the_rungs_are_a_table_that_law_reads(answer, capsys):
+    assert main(["law", str(answer.folder / "rungs.csv"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == len(answer.results)
+
+
+def test_the_target_is_a_recipe_that_train_takes(answer, tmp_path):
+    assert main(["train", str(answer.folder / "target.yaml"), "--budget", "5 steps", "--output", str(tmp_path / "run"), "--quiet"]) == 0
+
+
+def test_a_finished_ladder_opens_again(answer, capsys):
+    assert main(["ladder", "--resume", str(answer.folder), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["rungs"] == json.loads(json.dumps(answer.to_json()))["rungs"]
+
+
+def test_the_forecast_stands_beside_the_measurement(answer, monkeypatch, tmp_path):
+    from modelwright.workflows import ladder as module
+
+    short = replace(
+        answer.recommended, recipe=answer.recommended.recipe.replace(training=answer.recommended.recipe.training.replace(budget="20 steps"))
+    )
+    believed = replace(answer, reason=None, recommended=replace(short, value=Range(1.0, 0.5, 2.0)), folder=tmp_path)
+    done = module._carried_out(believed, load(recipe_of().data, 0), module.Reporter())
+    entries = done.outcome.run.ledger.entries()
+    assert entries["validation log_loss"].forecast == 1.0
+    assert entries["validation log_loss"].measured == done.measured
+    with pytest.raises(InputError, match="isn't identified"):
+        module._carried_out(replace(believed, reason="too small"), load(recipe_of().data, 0), module.Reporter())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "needs a recipe and a budget"),
+        (["digits", "--family", "mlp"], "needs a recipe and a budget"),
+        (["digits", "--family", "mlp", "--budget", "3 epochs"], "one of time"),
+        (["digits", "--family", "mlp", "--budget", "1h", "--target-budget", "1m"], "is less than the ladder's"),
+        (["digits", "--family", "mlp", "--budget", "1m", "--dials", "height"], "can't scale height"),
+        (["digits", "--family", "mlp", "--budget", "1m", "--jobs", "0"], "at least 1"),
+        (["--resume", "nowhere"], "does not exist"),
+        (["digits", "--family", "mlp", "--budget", "1m", "--set", "data.validation=0"], "validation"),
+    ],
+)
+def test_wrong_arguments(capsys, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["ladder", *arguments]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert message in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_damaged_ladder(tmp_path, capsys):
+    (tmp_path / "ladder.json").write_text("{")
+    assert main(["ladder", "--resume", str(tmp_path)]) == 2
+    assert "damaged" in capsys.readouterr().err
