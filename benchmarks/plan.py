@@ -17,13 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from result import hardware
+from result import write_page
 
 from modelwright.core.config import validate
 from modelwright.data.shape import parse_shape
@@ -36,7 +35,6 @@ from modelwright.workflows.outlook import Outlook
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.tracing import Subject
 
-RESULTS = Path(__file__).parent / "results"
 ROWS, DIGITS = "shape:table,numbers=24,categories=6,values=30,classes=5", "shape:image,channels=1,height=28,width=28,classes=10"
 PHOTOS, TEXT, WORDS = "shape:image,channels=3,height=48,width=48,classes=40", "shape:text,vocabulary=1000", "shape:text,vocabulary=16000"
 
@@ -143,18 +141,7 @@ def _write(name: str, question: str, rows: list[dict[str, Any]], quantities: tup
     print("\n".join(lines))
     lines += ["", f"| training | {' | '.join(quantities)} |", f"| --- |{' --- |' * len(quantities)}"]
     lines += [f"| {_name(row['recipe'])} | {' | '.join(format(row['error'][q], '+.1%') for q in quantities)} |" for row in rows]
-    _page(name, question, lines, rows)
-
-
-def _page(name: str, question: str, lines: list[str], runs: list[dict[str, Any]]) -> None:
-    """Write a page and its raw runs."""
-    machine = hardware()
-    stem = RESULTS / f"{name}_{machine['name']}_{date.today().isoformat()}"
-    facts = [f"- {key}: {value}" for key, value in machine.items()]
-    text = [f"# {question}", "", *lines, "", "## Machine", "", *facts, ""]
-    stem.with_suffix(".md").write_text("\n".join(text), encoding="utf-8")
-    raw = {"what": name, "question": question, "hardware": machine, "runs": runs}
-    stem.with_suffix(".json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    write_page(name, question, lines, rows)
 
 
 def batch() -> None:
@@ -194,7 +181,7 @@ def published(table: str, share: float = 1 / 3) -> None:
         f"{np.quantile(errors, 0.95):.1%}.",
     ]
     name = Path(table).stem.replace("_", "-")
-    _page(f"plan-{name}", f"How near are planned tokens a second and device to those of the published table {name}?", lines, tested)
+    write_page(f"plan-{name}", f"How near are planned tokens a second and device to those of the published table {name}?", lines, tested)
     print("\n".join(lines))
 
 
@@ -265,7 +252,9 @@ def large() -> None:
         f"{max(row[1] for row in found) / 1e9:.2f} GB, advice included.",
     ]
     runs = [{"seconds": row[0], "bytes": row[1]} for row in found]
-    _page("plan-large", "How long does it take to plan a model of 70 billion parameters on 64 devices?", lines, [*runs, {"plan": plan}])
+    write_page(
+        "plan-large", "How long does it take to plan a model of 70 billion parameters on 64 devices?", lines, [*runs, {"plan": plan}]
+    )
     print("\n".join(lines))
 
 

@@ -225,3 +225,14 @@ def _without_places(value: Any) -> Any:
         if place:
             value = value.replace(place, name)
     return value
+
+
+def write_page(name: str, question: str, lines: list[str], runs: list[dict[str, Any]]) -> None:
+    """Write a page of one's own and its raw runs, for what is no race of contenders."""
+    machine = hardware()
+    stem = RESULTS / f"{name}_{machine['name']}_{date.today().isoformat()}"
+    facts = [f"- {key}: {value}" for key, value in machine.items()]
+    text = [f"# {question}", "", *lines, "", "## Machine", "", *facts, ""]
+    stem.with_suffix(".md").write_text("\n".join(text), encoding="utf-8")
+    raw = {"what": name, "question": question, "hardware": machine, "runs": runs}
+    stem.with_suffix(".json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")

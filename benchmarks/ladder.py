@@ -1,0 +1,117 @@
+"""Ladders against the trainings that they foretell: rungs of a tenth of the target's time, then the target.
+
+    python benchmarks/ladder.py text            # also cnn, lstm; --seeds 3 --target 300
+    python benchmarks/ladder.py page            # the page of all that were run
+
+The target is trained whether the law is identified or not; each row says which.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from result import RESULTS, write_page
+
+from modelwright.serving.bundle import load_bundle
+from modelwright.workflows.job import Job, read
+from modelwright.workflows.ladder import ladder
+from modelwright.workflows.recipe import chosen_recipe
+from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.rungs import Metric, judged_on
+from modelwright.workflows.train import train
+
+DATA = Path(os.environ.get("MODELWRIGHT_DATA", "data"))
+SUBJECTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "text": (
+        "stdlib",
+        {"model.family": "transformer"},
+        [
+            "data.tokenizer=bytes", "data.context=128", "training.batch_size=16", "model.width=128", "model.depth=4", "model.num_heads=4",
+            "training.optimizer={name: muon, learning_rate: 0.02}",
+        ],
+    ),
+    "cnn": (str(DATA / "mnist"), {"model.family": "cnn"}, ["training.batch_size=64"]),
+    "lstm": (str(DATA / "mnist"), {"model.family": "lstm"}, ["training.batch_size=64"]),
+}  # fmt: skip
+KEPT = RESULTS.parent / "ladder-runs.jsonl"
+
+
+def one(subject: str, seed: int, target: float, share: float) -> dict[str, Any]:
+    """A ladder and its target."""
+    path, changes, settings = SUBJECTS[subject]
+    recipe = chosen_recipe(path, [*settings, f"seed={seed}", "baselines=false"], changes)
+    reporter = Reporter()
+    with tempfile.TemporaryDirectory() as folder:
+        answer = ladder(recipe, budget=f"{share * target}s", target_budget=f"{target}s", output=Path(folder) / "ladder", reporter=reporter)
+        best = answer.recommended
+        outcome = train(best.recipe, output=Path(folder) / "target", reporter=reporter)
+        job = Job.make(best.recipe, judged_on(read(best.recipe, reporter), answer.plan.judged))
+        measured = Metric(answer.metric).measure(job, load_bundle(outcome.run.bundle).network)
+    told = best.value
+    return {
+        "subject": subject, "seed": seed, "metric": answer.metric, "identified": answer.identified, "reason": answer.reason,
+        "form": answer.law.fit.form.name, "ladder_seconds": answer.seconds, "target_seconds": outcome.details["training_seconds"],
+        "rungs": [row.model_dump() for row in answer.results], "params": float(best.point["params"][0]), "data": float(best.point["data"][0]),
+        "forecast": told.value, "low": told.low, "high": told.high, "measured": measured, "error": told.value / measured - 1,
+        "inside": told.low <= measured <= told.high,
+    }  # fmt: skip
+
+
+def page() -> None:
+    """All rows that were kept."""
+    rows = [json.loads(line) for line in KEPT.read_text(encoding="utf-8").splitlines()]
+    lines = [
+        "| what | seed | rungs, s | target, s | metric | forecast (90 %) | measured | error | identified |",
+        "| --- | ---: | ---: | ---: | --- | --- | ---: | ---: | --- |",
+    ]
+    lines += [
+        f"| {row['subject']} | {row['seed']} | {row['ladder_seconds']:.0f} | {row['target_seconds']:.0f} | {row['metric']} | {row['forecast']:.4g} "
+        f"({row['low']:.4g}-{row['high']:.4g}) | {row['measured']:.4g} | {row['error']:+.1%}{'' if row['inside'] else ', outside'} "
+        f"| {'yes' if row['identified'] else 'no: ' + row['reason']} |"
+        for row in rows
+    ]
+    print("\n".join(lines))
+    write_page("ladder", "How near do ladders come to the trainings that they foretell?", lines, rows)
+
+
+def main() -> None:
+    """Run ladders, each in a process of its own, and keep what they came to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=[*SUBJECTS, "page"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--target", type=float, default=300.0)
+    parser.add_argument("--share", type=float, default=0.1)
+    parser.add_argument("--seed", type=int)
+    given = parser.parse_args()
+    if given.what == "page":
+        page()
+    elif given.seed is not None:
+        print(json.dumps(one(given.what, given.seed, given.target, given.share)))
+    else:
+        for seed in range(given.seeds):
+            command = [
+                sys.executable,
+                __file__,
+                given.what,
+                "--seed",
+                str(seed),
+                "--target",
+                str(given.target),
+                "--share",
+                str(given.share),
+            ]
+            line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip().splitlines()[-1]
+            with KEPT.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            print({key: value for key, value in json.loads(line).items() if key != "rungs"}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
