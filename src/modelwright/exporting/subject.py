@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelwright.core.schema import Schema
 from modelwright.models.family import FamilyConfig
@@ -40,6 +40,10 @@ class Subject:
     def settled(self) -> FamilyConfig:
         """The backbone's settings, with what depends on the data decided."""
         return self.family.on(self.stem, self.schema)
+
+    def with_network(self, network: Network) -> Subject:
+        """The same with another network in it."""
+        return replace(self, network=network)
 
     @property
     def parameters(self) -> int:
