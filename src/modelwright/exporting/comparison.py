@@ -5,10 +5,11 @@ B batch, T time, O outputs.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from modelwright.core.batch import IGNORED, Batch
 from modelwright.core.errors import InputError
 from modelwright.data.split import Split
-from modelwright.exporting.portable import Arrays, Portable, raw_inputs
+from modelwright.exporting.portable import Portable, raw_inputs
 from modelwright.exporting.subject import Subject
 from modelwright.exporting.target import Runtime
 
@@ -89,30 +90,86 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """All of it, by the names of the attributes."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {
-            "batch_sizes": list(self.batch_sizes),
-            "lengths": list(self.lengths),
-        }
+        return dataclasses.asdict(self) | {"batch_sizes": list(self.batch_sizes), "lengths": list(self.lengths)}
 
 
-@dataclass
-class _Sums:
-    """What is gathered while the examples go by."""
+class _Gathered:
+    """What is gathered while the examples go by.
 
-    differences: dict[str, float] = field(default_factory=dict)
-    largest: dict[str, float] = field(default_factory=dict)
-    equal: int = 0
-    predictions: int = 0
+    Args:
+        subject: the original.
+        runtime: its export.
+        tolerance: see `Comparison`.
+    """
 
-    def add(self, expected: dict[str, Tensor], found: Arrays) -> None:
-        """Take in the differences of a pass; what is no number differs infinitely."""
+    def __init__(self, subject: Subject, runtime: Runtime, tolerance: float) -> None:
+        self.subject, self.runtime, self.tolerance = subject, runtime, tolerance
+        self._original = Portable(subject).eval()
+        self._meters = subject.task.meter(), subject.task.meter()
+        self._differences: dict[str, float] = {}
+        self._largest: dict[str, float] = {}
+        self._equal, self._predictions, self._examples = 0, 0, 0
+        self._sizes: set[int] = set()
+        self._lengths: set[int] = set()
+
+    def run(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Run encoded inputs through both; take in how far their outputs are apart, and give the first one of each."""
+        expected, found = self._original.outputs(inputs), self.runtime(raw_inputs(self.subject.schema, inputs))
         for name, array in found.items():
             wanted = expected[name].numpy()
             if array.shape != wanted.shape:
                 raise InputError(f"the export gives {name} of shape {array.shape}", expected=f"{wanted.shape}")
             apart = np.abs(array.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0)
-            self.differences[name] = max(self.differences.get(name, 0.0), math.inf if np.isnan(apart) else float(apart))
-            self.largest[name] = max(self.largest.get(name, 0.0), float(np.abs(wanted).max(initial=0.0)))
+            # What is no number differs infinitely.
+            self._differences[name] = max(self._differences.get(name, 0.0), math.inf if np.isnan(apart) else float(apart))
+            self._largest[name] = max(self._largest.get(name, 0.0), float(np.abs(wanted).max(initial=0.0)))
+        first = next(iter(expected))
+        if "tokens" in inputs:
+            self._lengths.add(inputs["tokens"].shape[1])
+        return expected[first], torch.from_numpy(found[first])
+
+    def add(self, batch: Batch) -> None:
+        """Take in a batch with targets; of texts some shorter ones too, while batches are small."""
+        assert batch.target is not None
+        outputs = self.run(batch.inputs)
+        for meter, output in zip(self._meters, outputs, strict=True):
+            if output.isfinite().all():
+                meter.update(output, batch.target)
+        equal = self._agree(outputs, batch.target)
+        self._equal, self._predictions = self._equal + int(equal.sum()), self._predictions + equal.numel()
+        self._examples += batch.size
+        self._sizes.add(batch.size)
+        if "tokens" in batch.inputs and len(self._sizes) < 3:
+            length = batch.inputs["tokens"].shape[1]
+            for shorter in {1, length // 2} - {0, length}:
+                self.run({"tokens": batch.inputs["tokens"][:, :shorter]})
+
+    def _agree(self, outputs: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
+        """Whether each prediction of the original is that of the export."""
+        if self.subject.schema.causal:
+            return (outputs[0].argmax(-1) == outputs[1].argmax(-1))[target != IGNORED]
+        original, exported = (self.subject.task.predict(output).value for output in outputs)
+        if self.subject.schema.classes:
+            return original == exported
+        return (original - exported).abs() <= self.tolerance * original.abs().max().clamp(min=1.0)
+
+    def comparison(self) -> Comparison:
+        """What was found."""
+        primary = self.subject.task.primary
+        # Outputs that are no numbers have no score; they are refused anyway.
+        original, exported = (meter.compute()[primary].value if meter.count else math.nan for meter in self._meters)
+        return Comparison(
+            examples=self._examples,
+            tolerance=self.tolerance,
+            differences=self._differences,
+            largest=self._largest,
+            agreement=self._equal / max(1, self._predictions),
+            metric=primary,
+            original=original,
+            exported=exported,
+            batch_sizes=tuple(sorted(self._sizes)),
+            lengths=tuple(sorted(self._lengths)),
+        )
 
 
 def compare(subject: Subject, runtime: Runtime, split: Split, tolerance: float) -> Comparison:
@@ -125,69 +182,27 @@ def compare(subject: Subject, runtime: Runtime, split: Split, tolerance: float) 
         tolerance: see `Comparison`.
 
     Raises:
-        InputError: the export gives outputs of another shape, or there is no example.
+        InputError: the export gives outputs of another shape, or there is no example, or one without a target.
     """
-    original, sums = Portable(subject).eval(), _Sums()
-    meters = subject.task.meter(), subject.task.meter()
-    sizes, lengths, examples = dict[int, None](), dict[int, None](), 0
+    gathered = _Gathered(subject, runtime, tolerance)
     with torch.inference_mode():
         for batch in _batches(split):
-            expected = original.outputs(batch.inputs)
-            raw = raw_inputs(subject.schema, batch.inputs)
-            found = runtime(raw)
-            sums.add(expected, found)
-            first = next(iter(expected))
-            outputs = expected[first], torch.from_numpy(found[first])
-            for meter, output in zip(meters, outputs, strict=True):
-                meter.update(output, batch.target)
-            equal = _equal(subject, outputs, batch.target, tolerance)
-            sums.equal, sums.predictions = sums.equal + int(equal.sum()), sums.predictions + equal.numel()
-            examples += batch.size
-            sizes[batch.size] = None
-            if subject.schema.kind == "text":
-                lengths[batch.inputs["tokens"].shape[1]] = None
-                for length in _shorter(batch) if len(sizes) <= 2 else ():
-                    inputs = {"tokens": batch.inputs["tokens"][:, :length]}
-                    sums.add(original.outputs(inputs), runtime(raw_inputs(subject.schema, inputs)))
-                    lengths[length] = None
-    if not examples:
-        raise InputError("there is no example to compare on")
-    scores = [meter.compute()[subject.task.primary].value for meter in meters]
-    return Comparison(
-        examples, tolerance, sums.differences, sums.largest, sums.equal / max(1, sums.predictions), subject.task.primary, *scores,
-        tuple(sizes), tuple(lengths),
-    )  # fmt: skip
+            gathered.add(batch)
+    return gathered.comparison()
 
 
 def _batches(split: Split) -> Iterator[Batch]:
     """The examples in order: one, then two, then more at a time, so that no size of a batch is taken for granted."""
+    if not len(split):
+        raise InputError("there is no example to compare on")
     for number, batch in enumerate(split.batches(BATCH)):
         if batch.target is None:
             raise InputError("the examples have no target, so that no metric can be compared", remedy="Give data that has a target")
         # Documents that are packed into one window are an affair of training.
         inputs = {name: tensor for name, tensor in batch.inputs.items() if name != "documents"}
-        cuts = [0, 1, 3] if number == 0 else [0]
+        cuts = [cut for cut in ((0, 1, 3) if number == 0 else (0,)) if cut < batch.size]
         for start, stop in zip(cuts, [*cuts[1:], batch.size], strict=True):
-            if start < min(stop, batch.size):
-                yield Batch({name: tensor[start:stop] for name, tensor in inputs.items()}, batch.target[start:stop])
-
-
-def _shorter(batch: Batch) -> list[int]:
-    """Lengths below that of a batch of texts: half of it, and a single token."""
-    length = batch.inputs["tokens"].shape[1]
-    return sorted({1, length // 2} - {0, length})
-
-
-def _equal(subject: Subject, outputs: tuple[Tensor, Tensor], target: Tensor | None, tolerance: float) -> Tensor:
-    """Whether each prediction of the original is that of the export."""
-    if subject.schema.causal:
-        assert target is not None
-        return (outputs[0].argmax(-1) == outputs[1].argmax(-1))[target != IGNORED]
-    values = [subject.task.predict(output).value for output in outputs]
-    if subject.schema.classes:
-        return values[0] == values[1]
-    scale = abs(values[0]).max().clamp(min=1.0)
-    return (values[0] - values[1]).abs() <= tolerance * scale
+            yield Batch({name: tensor[start:stop] for name, tensor in inputs.items()}, batch.target[start:stop])
 
 
 def time_example(subject: Subject, runtime: Runtime, split: Split) -> Latency:

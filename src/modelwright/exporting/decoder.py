@@ -139,7 +139,10 @@ class Decoder:
     def equal_heads(self, block: int) -> tuple[Weights, Weights, Weights]:
         """The same with H heads of each: those of keys and values that are shared, repeated."""
         query, *others = self.heads(block)
-        head, groups = self.config.width // self.config.num_heads, self.config.num_heads // (self.config.num_kv_heads or self.config.num_heads)
+        head, groups = (
+            self.config.width // self.config.num_heads,
+            self.config.num_heads // (self.config.num_kv_heads or self.config.num_heads),
+        )
         key, value = (
             {name: tensor.unflatten(0, (-1, head)).repeat_interleave(groups, dim=0).flatten(0, 1) for name, tensor in part.items()}
             for part in others

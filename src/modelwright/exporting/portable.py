@@ -147,7 +147,13 @@ def describe_outputs(subject: Subject) -> list[dict[str, Any]]:
         meaning = "log-odds of the second class" if outputs == 1 else "scores of the classes"
         return [
             _tensor("logits", "float32", ["batch", outputs], meaning),
-            _tensor("probabilities", "float32", ["batch", len(labels)], "probabilities of the classes, in the order of the labels", labels=labels),
+            _tensor(
+                "probabilities",
+                "float32",
+                ["batch", len(labels)],
+                "probabilities of the classes, in the order of the labels",
+                labels=labels,
+            ),
         ]
     return [
         _tensor("standardized", "float32", ["batch", outputs], "what the network gives"),

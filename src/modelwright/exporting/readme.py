@@ -20,7 +20,7 @@ def readme(subject: Subject, target: Target, record: Mapping[str, Any], comparis
         + _task(subject),
         "## Use",
         "```python\n" + "\n".join(target.usage(subject)) + "\n```",
-        target.note,
+        target.note(subject),
         "## What goes in and comes out",
         _table(record["inputs"], record["outputs"]),
         "`export.json` has the details: labels, columns and their values, preprocessing, versions, digests of the files.",

@@ -79,9 +79,11 @@ def restore(graph: torch.fx.Graph) -> None:
 
 def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """How the exporter writes a traced recurrence: as ONNX's operators RNN, GRU and LSTM."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
 
-    def gates(weight: Any, cell: str, hidden: int) -> Any:
+    op: Any = opset18
+
+    def gates(weight: Any, cell: str) -> Any:
         """PyTorch's order of gates to ONNX's: of a GRU r, z, n to z, r, h; of an LSTM i, f, g, o to i, o, f, c."""
         if cell == "rnn":
             return weight
@@ -91,7 +93,7 @@ def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
     def recurrence(x: Any, state: Any, weights: Any, cell: str, bidirectional: bool) -> Any:
         hidden = weights[1].shape[1]
-        each = [[gates(weight, cell, hidden) for weight in weights[start : start + 4]] for start in range(0, len(weights), 4)]
+        each = [[gates(weight, cell) for weight in weights[start : start + 4]] for start in range(0, len(weights), 4)]
         first = op.Constant(value_ints=[0])
         w, r = (op.Concat(*(op.Unsqueeze(part[place], first) for part in each), axis=0) for place in (0, 1))
         b = op.Concat(*(op.Unsqueeze(op.Concat(part[2], part[3], axis=0), first) for part in each), axis=0)

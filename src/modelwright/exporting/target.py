@@ -19,8 +19,6 @@ class Target:
 
     runtime: ClassVar[str]
     """What runs the export, in a few words."""
-    note: ClassVar[str] = ""
-    """What who loads the export should know."""
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     """Distributions whose versions the export's record names."""
 
@@ -41,6 +39,10 @@ class Target:
 
     def annotate(self, folder: Path, record: Mapping[str, Any]) -> None:
         """Put the record of the export into the model's file too, where that has a place for it."""
+
+    def note(self, subject: Subject) -> str:
+        """What who loads the export should know."""
+        return ""
 
     def front_matter(self, subject: Subject) -> str:
         """What stands above everything in the README, for programs that look there."""

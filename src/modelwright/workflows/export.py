@@ -9,7 +9,6 @@ from typing import Any
 from rich.table import Table
 
 from modelwright.core.errors import InputError
-from modelwright.core.run import Run
 from modelwright.core.units import format_bytes
 from modelwright.data.dataset import load
 from modelwright.data.split import Split
@@ -75,7 +74,10 @@ def export(
         compared, name, _ = labeled_split(data, bundle, split, changes or {}, reporter)
     compared = compared.sample(examples or (WINDOWS if subject.schema.kind == "text" else EXAMPLES))
     reporter.say("export", f"{subject.family.family} of {subject.parameters:,} parameters to {to}, for {target.runtime}")
-    doing = {"write": "writing the model", "compare": f"on {len(compared):,} {'windows' if subject.schema.kind == 'text' else 'examples'} of {name}"}
+    doing = {
+        "write": "writing the model",
+        "compare": f"on {len(compared):,} {'windows' if subject.schema.kind == 'text' else 'examples'} of {name}",
+    }
     source = {"run": _home(path).resolve().name, "data": Path(bundle.config.data.path).name, "compared_on": name}
     made = write(
         subject, to, compared, folder, tolerance=tolerance, source={**source, "data_digest": bundle.config.data_digest},
@@ -100,7 +102,9 @@ def _bundle(path: Path) -> Bundle:
         InputError: there is none.
     """
     if (path / "recipe.yaml").is_file() and not (path / "model").exists():
-        raise InputError("holds no model yet: the run is not finished", where=path, remedy=f"Go on with it: modelwright train --resume {path}")
+        raise InputError(
+            "holds no model yet: the run is not finished", where=path, remedy=f"Go on with it: modelwright train --resume {path}"
+        )
     return load_bundle(path)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 import torch
 
@@ -23,7 +24,7 @@ class GPT2Layout(Layout):
     """Radford et al. 2019."""
 
     model_type = "gpt2"
-    holds = {
+    holds: ClassVar[Mapping[str, Collection[Any]]] = {
         "positions": {"learned", "sinusoidal", "none"},
         "norm": {"layer"},
         "activation": ACTIVATIONS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -24,7 +25,7 @@ class GPTNeoXLayout(Layout):
     """Black et al. 2022, with its residual branches one after the other."""
 
     model_type = "gpt_neox"
-    holds = {**_STYLE, "qk_norm": {False}}
+    holds: ClassVar[Mapping[str, Collection[Any]]] = {**_STYLE, "qk_norm": {False}}
     names: ClassVar[dict[str, str]] = {
         "enters": "gpt_neox.embed_in",
         "leaves": "lm_head",
@@ -82,7 +83,7 @@ class PersimmonLayout(GPTNeoXLayout):
     """Elsen et al. 2023 (Persimmon-8B): queries and keys are normed, as those of our own decoder are if nothing else is said."""
 
     model_type = "persimmon"
-    holds = {**_STYLE, "qk_norm": {True}}
+    holds: ClassVar[Mapping[str, Collection[Any]]] = {**_STYLE, "qk_norm": {True}}
     names: ClassVar[dict[str, str]] = {
         "enters": "model.embed_tokens",
         "leaves": "lm_head",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 from modelwright.exporting.decoder import Decoder, Weights, named
 from modelwright.exporting.layout import Layout, layouts
@@ -15,7 +16,13 @@ class LlamaLayout(Layout):
     """Touvron et al. 2023."""
 
     model_type = "llama"
-    holds = {**_STYLE, "qk_norm": {False}, "bias": {True, False}, "window": {False}, "experts": {False}}
+    holds: ClassVar[Mapping[str, Collection[Any]]] = {
+        **_STYLE,
+        "qk_norm": {False},
+        "bias": {True, False},
+        "window": {False},
+        "experts": {False},
+    }
     biased = ("attention_bias", "mlp_bias")
     """Settings that give the maps a bias."""
 
@@ -82,7 +89,7 @@ class MistralLayout(LlamaLayout):
     """Jiang et al. 2023: with a window, and without biases."""
 
     model_type = "mistral"
-    holds = {**_STYLE, "qk_norm": {False}, "bias": {False}, "window": {True}, "experts": {False}}
+    holds: ClassVar[Mapping[str, Collection[Any]]] = {**_STYLE, "qk_norm": {False}, "bias": {False}, "window": {True}, "experts": {False}}
     biased = ()
 
     def config(self, decoder: Decoder) -> dict[str, Any]:
@@ -95,7 +102,13 @@ class Qwen3Layout(LlamaLayout):
     """Yang et al. 2025: queries and keys are normed."""
 
     model_type = "qwen3"
-    holds = {**_STYLE, "qk_norm": {True}, "bias": {False}, "window": {True, False}, "experts": {False}}
+    holds: ClassVar[Mapping[str, Collection[Any]]] = {
+        **_STYLE,
+        "qk_norm": {True},
+        "bias": {False},
+        "window": {True, False},
+        "experts": {False},
+    }
     biased = ()
 
     def config(self, decoder: Decoder) -> dict[str, Any]:
@@ -124,7 +137,13 @@ class MixtralLayout(ExpertsLayout):
     """Jiang et al. 2024. The weights of a token's experts sum to 1."""
 
     model_type = "mixtral"
-    holds = {**_STYLE, "qk_norm": {False}, "bias": {False}, "window": {True, False}, "experts": {True}}
+    holds: ClassVar[Mapping[str, Collection[Any]]] = {
+        **_STYLE,
+        "qk_norm": {False},
+        "bias": {False},
+        "window": {True, False},
+        "experts": {True},
+    }
 
     def misfits(self, decoder: Decoder) -> list[str]:
         """One expert alone would always weigh 1 here, and by its probability with us."""
@@ -147,7 +166,13 @@ class Qwen3MoeLayout(ExpertsLayout):
     """Yang et al. 2025: experts, and queries and keys are normed."""
 
     model_type = "qwen3_moe"
-    holds = {**_STYLE, "qk_norm": {True}, "bias": {False}, "window": {True, False}, "experts": {True}}
+    holds: ClassVar[Mapping[str, Collection[Any]]] = {
+        **_STYLE,
+        "qk_norm": {True},
+        "bias": {False},
+        "window": {True, False},
+        "experts": {True},
+    }
 
     def config(self, decoder: Decoder) -> dict[str, Any]:
         """Those of a `Qwen3MoeConfig`; the window is that of every block."""

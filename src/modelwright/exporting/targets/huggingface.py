@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,10 +43,12 @@ class HuggingFaceTarget(Target):
         decoder, library = Decoder.of(subject), _library()
         tokenizer = Tokenizer.from_json(subject.schema.text.tokenizer)
         special = {"bos_token_id": tokenizer.separator, "eos_token_id": tokenizer.separator, "pad_token_id": tokenizer.separator}
-        with quietly():
+        with _quietly(library):
             model = fitting_layout(decoder).model(decoder, **special)
             model.generation_config = library.GenerationConfig(**special, do_sample=True, temperature=0.8, max_length=decoder.context)
             model.save_pretrained(folder)
+            for file in folder.glob("*.safetensors"):
+                file.chmod((folder / "config.json").stat().st_mode)
             separator = _spelling(tokenizer)
             library.PreTrainedTokenizerFast(
                 tokenizer_file=str(folder / "tokenizer.json"),
@@ -62,7 +66,7 @@ class HuggingFaceTarget(Target):
             InputError: the tokenizer makes other tokens of a text.
         """
         library = _library()
-        with quietly():
+        with _quietly(library):
             model = library.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
             theirs = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         ours = Tokenizer.from_json(subject.schema.text.tokenizer)
@@ -74,6 +78,11 @@ class HuggingFaceTarget(Target):
                 return {"logits": model(input_ids=torch.from_numpy(inputs["tokens"])).logits.numpy()}
 
         return run
+
+    def note(self, subject: Subject) -> str:
+        """Which layout it is."""
+        layout = fitting_layout(Decoder.of(subject)).model_type
+        return f"The layout is that of `{layout}`; what is called `tokens` below is `input_ids` here. Weights and settings are read, and nothing is executed."
 
     def front_matter(self, subject: Subject) -> str:
         """What a hub of models reads."""
@@ -108,6 +117,22 @@ def _check_tokens(ours: Tokenizer, theirs: Any, row: np.ndarray) -> None:
         raise InputError("the exported tokenizer decodes a text to another one than the model's", remedy="Export to another target")
     if theirs.encode(text, add_special_tokens=False) != ours.encode(text).tolist():
         raise InputError("the exported tokenizer makes other tokens of a text than the model's", remedy="Export to another target")
+
+
+@contextmanager
+def _quietly(library: Any) -> Iterator[None]:
+    """Within, the library draws no progress bars and gives no advice."""
+    talk = library.utils.logging
+    level, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
+    try:
+        talk.set_verbosity_error()
+        talk.disable_progress_bar()
+        with quietly():
+            yield
+    finally:
+        talk.set_verbosity(level)
+        if bars:
+            talk.enable_progress_bar()
 
 
 def _library() -> Any:

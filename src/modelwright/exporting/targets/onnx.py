@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from modelwright.core.errors import import_extra
@@ -30,7 +31,6 @@ class ONNXTarget(Target):
 
     runtime = "ONNX Runtime"
     packages: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "onnxruntime")
-    note = "The file holds a graph and numbers; nothing in it is executed but ONNX's operators. A model above 2 GB keeps its weights in model.onnx.data beside it."
 
     def check(self, subject: Subject) -> None:
         """See that the packages are there.
@@ -74,7 +74,7 @@ class ONNXTarget(Target):
         names = [output.name for output in session.get_outputs()]
 
         def run(inputs: Arrays) -> Arrays:
-            return dict(zip(names, session.run(names, inputs), strict=True))
+            return {name: np.asarray(value) for name, value in zip(names, session.run(names, inputs), strict=True)}
 
         return run
 
@@ -87,6 +87,13 @@ class ONNXTarget(Target):
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in record.items()})
         onnx.save(model, folder / FILE)
         onnx.checker.check_model(str(folder / FILE))
+
+    def note(self, subject: Subject) -> str:
+        """What the file holds."""
+        return (
+            "The file holds a graph of operators and numbers, nothing else that is executed, and `export.json` in its metadata. Weights above 2 GB "
+            "lie beside it in `model.onnx.data`."
+        )
 
     def usage(self, subject: Subject) -> list[str]:
         """Load, and run by the names of inputs and outputs."""

@@ -27,11 +27,6 @@ class SafetensorsTarget(Target):
 
     runtime = "safetensors, and the network built anew from its settings"
     packages: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
-    note = (
-        "`config.json` has the settings of stem, backbone and head, and of each tensor its shape, its type and the kind of layer that it belongs to. "
-        "Neither file holds anything that is executed. Unlike the bundle in the run, which `modelwright predict` reads, this says nothing of "
-        "how data files were read, has its preprocessing and labels as plain numbers in `export.json`, and one digest for each file rather than for each tensor."
-    )
 
     def write(self, subject: Subject, folder: Path) -> None:
         """Write both files; the header of the weights says what they are of."""
@@ -39,7 +34,9 @@ class SafetensorsTarget(Target):
         about = {"format": "pt", "modelwright": __version__, "name": subject.name, "family": subject.family.family}
         (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights, about))
         config = {
-            "schema": subject.schema.replace(inputs=tuple(feature.replace(tokenizer="") for feature in subject.schema.inputs)).model_dump(mode="json"),
+            "schema": subject.schema.replace(inputs=tuple(feature.replace(tokenizer="") for feature in subject.schema.inputs)).model_dump(
+                mode="json"
+            ),
             "stem": subject.stem.model_dump(mode="json"),
             "model": subject.family.model_dump(mode="json"),
             "head": subject.head.model_dump(mode="json"),
@@ -69,6 +66,15 @@ class SafetensorsTarget(Target):
             return {name: tensor.numpy() for name, tensor in outputs.items()}
 
         return run
+
+    def note(self, subject: Subject) -> str:
+        """What the files hold, and what the bundle has beyond that."""
+        return (
+            "`config.json` has the settings of stem, backbone and head, and of each tensor its shape, its type and the kind of layer that it belongs "
+            "to. Neither file holds anything that is executed. The bundle in the run, which `modelwright predict` reads, knows besides how data "
+            "files were read, and has a digest for each tensor; here preprocessing and labels are plain numbers and names in `export.json`, "
+            "with one digest for each file."
+        )
 
     def usage(self, subject: Subject) -> list[str]:
         """Read weights and settings, and build the network."""

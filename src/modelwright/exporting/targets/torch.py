@@ -21,7 +21,6 @@ class TorchTarget(Target):
     """An `ExportedProgram` in a `.pt2` file: a graph of PyTorch's own operations with its weights."""
 
     runtime = "PyTorch, by torch.export.load"
-    note = "PyTorch's reader of .pt2 files may unpickle parts of a file, and so run code that lies in it: load only files that you trust."
 
     def write(self, subject: Subject, folder: Path) -> None:
         """Write `model.pt2`."""
@@ -41,6 +40,13 @@ class TorchTarget(Target):
             return {name: tensor.numpy() for name, tensor in outputs.items()}
 
         return run
+
+    def note(self, subject: Subject) -> str:
+        """What PyTorch's reader does."""
+        return (
+            "PyTorch's reader of .pt2 files can unpickle parts of a file, and so run code that somebody hid there: load only files that you "
+            "trust. This one holds plain tensors and a graph."
+        )
 
     def usage(self, subject: Subject) -> list[str]:
         """Load, and call by the names of the inputs."""
