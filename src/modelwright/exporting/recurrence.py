@@ -19,6 +19,9 @@ from modelwright.nn.recurrent import Cell, RecurrentLayer
 
 _ATEN = {"rnn": torch.ops.aten.rnn_tanh.input, "gru": torch.ops.aten.gru.input, "lstm": torch.ops.aten.lstm.input}
 
+_ONNX_GATES = {"rnn": (0,), "gru": (1, 0, 2), "lstm": (0, 3, 1, 2)}
+"""Where PyTorch keeps ONNX's gates: z, r, h among r, z, n; and i, o, f, c among i, f, g, o."""
+
 
 @torch.library.custom_op("modelwright_export::recurrence", mutates_args=())
 def _recurrence(x_BTD: Tensor, state_SBH: Tensor, weights: list[Tensor], cell: str, bidirectional: bool) -> tuple[Tensor, Tensor]:
@@ -83,17 +86,14 @@ def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
     op: Any = opset18
 
-    def gates(weight: Any, cell: str) -> Any:
-        """PyTorch's order of gates to ONNX's: of a GRU r, z, n to z, r, h; of an LSTM i, f, g, o to i, o, f, c."""
-        if cell == "rnn":
-            return weight
-        parts = op.Split(weight, axis=0, num_outputs=3 if cell == "gru" else 4)
-        order = (1, 0, 2) if cell == "gru" else (0, 3, 1, 2)
-        return op.Concat(*(parts[place] for place in order), axis=0)
+    def gates(weight: Any, cell: str, hidden: int) -> Any:
+        """The rows of a weight in ONNX's order of gates."""
+        rows = [gate * hidden + row for gate in _ONNX_GATES[cell] for row in range(hidden)]
+        return op.Gather(weight, op.Constant(value_ints=rows), axis=0)
 
     def recurrence(x: Any, state: Any, weights: Any, cell: str, bidirectional: bool) -> Any:
         hidden = weights[1].shape[1]
-        each = [[gates(weight, cell) for weight in weights[start : start + 4]] for start in range(0, len(weights), 4)]
+        each = [[gates(weight, cell, hidden) for weight in weights[start : start + 4]] for start in range(0, len(weights), 4)]
         first = op.Constant(value_ints=[0])
         w, r = (op.Concat(*(op.Unsqueeze(part[place], first) for part in each), axis=0) for place in (0, 1))
         b = op.Concat(*(op.Unsqueeze(op.Concat(part[2], part[3], axis=0), first) for part in each), axis=0)

@@ -13,7 +13,7 @@ import torch
 from modelwright.core.errors import import_extra
 from modelwright.exporting.instructions import answer, given
 from modelwright.exporting.portable import Arrays, describe_outputs, example_inputs
-from modelwright.exporting.program import quietly, trace
+from modelwright.exporting.program import dynamic_axes, quietly, trace
 from modelwright.exporting.recurrence import onnx_translations
 from modelwright.exporting.subject import Subject
 from modelwright.exporting.target import Runtime, Target, targets
@@ -55,6 +55,7 @@ class ONNXTarget(Target):
                 opset_version=OPSET,
                 input_names=list(example_inputs(subject.schema, 1)),
                 output_names=names,
+                dynamic_shapes=dynamic_axes(subject),
                 custom_translation_table=onnx_translations(),
                 verbose=False,
             )
