@@ -36,17 +36,18 @@ def schemas() -> dict[str, Schema]:
     }
 
 
-def subject(family: str | FamilyConfig, data: str, *, head: HeadConfig | None = None) -> Subject:
-    """A small model of a family for one of the schemas.
+def subject(family: str | FamilyConfig, data: str | Schema, *, head: HeadConfig | None = None) -> Subject:
+    """A small model of a family, or one of given settings, for a schema or one of those above.
 
     Raises:
         InputError: the family can't read such data.
     """
-    schema, settings = schemas()[data], small(family) if isinstance(family, str) else family
+    schema = schemas()[data] if isinstance(data, str) else data
+    settings = small(family) if isinstance(family, str) else family
     learns, stem = choose_task(schema), choose_stem(schema, settings)
     task, head = learns.build(schema), head or HeadConfig()
     network = build_network(schema, settings, task.outputs, stem=stem, head=head).eval()
-    return Subject(f"{settings.family} on {data}", schema, stem, settings, head, learns, task, network)
+    return Subject(f"{settings.family} on {schema.kind}", schema, stem, settings, head, learns, task, network)
 
 
 class Some:

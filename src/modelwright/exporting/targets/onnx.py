@@ -21,8 +21,8 @@ from modelwright.exporting.target import Runtime, Target, targets
 FILE = "model.onnx"
 OPSET = 20
 """Of the operators; what ONNX Runtime 1.17 and later know."""
-LARGEST_FOLDED = 1 << 40
-"""Bytes of a weight that may be put into the order of ONNX's gates once, rather than each time the graph is loaded."""
+_FOLDED = {"Gather", "Unsqueeze", "Concat"}
+"""Operators that put weights of recurrent layers into ONNX's order: done once, rather than each time that the graph is loaded."""
 
 
 @targets.register("onnx")
@@ -60,7 +60,7 @@ class ONNXTarget(Target):
                 verbose=False,
             )
             assert made is not None, "a program is given, not a file"
-            fold_constants(made.model, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED)
+            fold_constants(made.model, should_fold=lambda node: node.op_type in _FOLDED)
             remove_unused_nodes(made.model)
             made.save(folder / FILE)
             onnx.checker.check_model(str(folder / FILE), full_check=True)
