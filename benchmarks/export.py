@@ -14,6 +14,7 @@ import string
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,7 +48,7 @@ SCHEMAS = {"image 28x28": image(1, 28, 28), "table of 14 columns": table(*COLUMN
 
 def matrix() -> Path:
     """Export every family of every kind of data to every target, and write what agreed, and why the rest has no cell."""
-    rows, reasons, raw = [], dict[str, None](), []
+    rows, reasons, raw = [], defaultdict[str, list[str]](list), []
     for family, data, made in cells():
         row = [family, data]
         for name in targets:
@@ -62,12 +63,12 @@ def matrix() -> Path:
                 row.append(f"{comparison.difference:.0e}, {comparison.agreement:.0%}")
             except InputError as error:
                 entry["refused"] = str(error)
-                reasons[f"{family} on {data}, {name}: {error}"] = None
+                reasons[str(error)].append(f"{family} on {data} to {name}")
                 row.append("refused")
             raw.append(entry)
             print(family, data, name, row[-1], flush=True)
         if isinstance(made, str):
-            reasons[f"{family} on {data}: {made}"] = None
+            reasons[made].append(f"{family} on {data}")
         rows.append(row)
     result = Result("export-matrix", "Which families can be exported where, and how near do they come?")
     for name in targets:
@@ -80,7 +81,7 @@ def matrix() -> Path:
     remarks = (
         f"{agreeing} of {len(raw)} cells were written, read back in their runtime and agreed; each shows the largest difference of the network's outputs and the "
         "share of equal predictions, over batches of several sizes and texts of several lengths. The others, and why:\n\n"
-        + "\n".join(f"- {reason}" for reason in reasons)
+        + "\n".join(f"- {', '.join(places)}: {reason}" for reason, places in reasons.items())
     )
     columns = [Column("cells that agree", "agreed", 0), Column("refused, with a reason", "refused", 0)]
     page = result.write(columns, remarks=f"{shown}\n\n{remarks}")

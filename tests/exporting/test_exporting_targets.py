@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def test_every_family_has_a_cell():
 @pytest.mark.parametrize("family", list(CELLS))
 def test_every_family_to_torch(family: str, tmp_path: Path):
     proved(subject(*CELLS[family]), "torch", tmp_path / "out")
+
+
+def test_a_program_needs_no_unpickling(tmp_path: Path):
+    proved(subject("lstm", "text"), "torch", tmp_path / "out")
+    with zipfile.ZipFile(tmp_path / "out" / "model.pt2") as archive:
+        configs = [json.loads(archive.read(name)) for name in archive.namelist() if name.endswith("_config.json")]
+    payloads = [payload for config in configs for payload in config["config"].values()]
+    assert len(payloads) > 5
+    assert not any(payload["use_pickle"] for payload in payloads)
 
 
 @pytest.mark.parametrize("name", list(HARD))
