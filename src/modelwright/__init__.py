@@ -1,7 +1,7 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
-The verbs of the command line are functions here, under the same names: `build`, `train`, `evaluate`, `predict`, `generate`, `describe`,
-`plan`, `law`, `ledger`, `recipes`, `doctor`. They are imported when they are first used.
+The verbs of the command line are functions here, under the same names: `build`, `describe`, `doctor`, `evaluate`, `export`, `generate`,
+`ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `train`. They are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from modelwright.workflows.describe import describe
     from modelwright.workflows.doctor import doctor
     from modelwright.workflows.evaluate import evaluate
+    from modelwright.workflows.export import export
     from modelwright.workflows.generate import generate
+    from modelwright.workflows.ladder import ladder
     from modelwright.workflows.law import law
     from modelwright.workflows.ledger import ledger
     from modelwright.workflows.plan import plan
@@ -25,18 +27,45 @@ if TYPE_CHECKING:
     from modelwright.workflows.recipes import recipes
     from modelwright.workflows.train import train
 
+_VERBS = (
+    "build",
+    "describe",
+    "doctor",
+    "evaluate",
+    "export",
+    "generate",
+    "ladder",
+    "law",
+    "ledger",
+    "plan",
+    "predict",
+    "recipes",
+    "train",
+)
 _HOMES = {
-    **{
-        verb: verb
-        for verb in ("build", "describe", "doctor", "evaluate", "generate", "law", "ledger", "plan", "predict", "recipes", "train")
-    },
+    **{verb: verb for verb in _VERBS},
     "Recipe": "recipe",
     "load_recipe": "recipe",
 }
 
 __all__ = [
-    "Recipe", "__version__", "build", "describe", "doctor", "evaluate", "generate", "law", "ledger", "load_recipe", "plan", "predict", "recipes", "train",
-]  # fmt: skip
+    "Recipe",
+    "__version__",
+    "build",
+    "describe",
+    "doctor",
+    "evaluate",
+    "export",
+    "generate",
+    "ladder",
+    "law",
+    "ledger",
+    "load_recipe",
+    "plan",
+    "predict",
+    "recipes",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -53,7 +53,8 @@ def logits(theirs, given: torch.Tensor) -> torch.Tensor:
 def test_logits_are_those_of_gpt2():
     network = language_model(GPT2).eval()
     huggingface.vary(network)
-    theirs = huggingface.gpt2(network, GPT2, vocabulary=V, context=T)
+    theirs = huggingface.counterpart(network, GPT2, context=T)
+    assert theirs.config.model_type == "gpt2"
     given = tokens()
     torch.testing.assert_close(network({"tokens": given}), logits(theirs, given), atol=1e-5, rtol=1e-5)
 
@@ -65,7 +66,9 @@ def test_logits_are_those_of_llama_and_mistral(tied: bool, window: int | None, n
     config = LLAMA.replace(num_kv_heads=num_kv_heads, window=window)
     network = language_model(config, head=HeadConfig(tied=tied)).eval()
     huggingface.vary(network)
-    theirs = huggingface.llama(network, config, vocabulary=V, context=T, tied=tied)
+    theirs = huggingface.counterpart(network, config, context=T)
+    assert theirs.config.model_type == ("llama" if window is None else "mistral")
+    assert theirs.config.tie_word_embeddings is tied
     given = tokens()
     torch.testing.assert_close(network({"tokens": given}), logits(theirs, given), atol=1e-5, rtol=1e-5)
 

@@ -164,7 +164,7 @@ class ClassToken(nn.Module):
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(B, T, D) and its mask (B, T) -> (B, 1+T, D) and its mask."""
-        x_BTD = torch.cat((self.token.to(x_BTD.dtype).expand(len(x_BTD), 1, -1), x_BTD), dim=1)
+        x_BTD = torch.cat((self.token.to(x_BTD.dtype).expand(x_BTD.shape[0], 1, -1), x_BTD), dim=1)
         return x_BTD, None if mask_BT is None else F.pad(mask_BT, (1, 0), value=True)
 
 

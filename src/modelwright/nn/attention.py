@@ -50,6 +50,8 @@ def attend(
         (B, H, T, K).
     """
     time, seen = query.shape[2], key.shape[2]
+    if torch.compiler.is_exporting():
+        return _for_any_length(query, key, value, mask, causal=causal, window=window)
     plain = _plain_is_faster(query, seen, causal=causal, window=window)
     kernel = _plain if plain else _fused
     if not causal:
@@ -76,6 +78,16 @@ def attend(
         keys, values = (key, value) if stop - begin == seen else (key[:, :, begin:stop], value[:, :, begin:stop])
         parts.append(kernel(some, keys, values, visible, dropout))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _for_any_length(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool, window: int | None) -> Tensor:
+    """The same in one product with one mask, so that a graph which is traced at one length holds for all."""
+    if causal and (mask is not None or window is not None):
+        time, seen = query.shape[2], key.shape[2]
+        mask = _in_order(mask, 0, time, 0, seen, seen - time, window, query.device)
+    elif causal:
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=_shared(query, key))
+    return _fused(query, key, value, mask, 0.0)
 
 
 def _plain_is_faster(query: Tensor, seen: int, *, causal: bool, window: int | None) -> bool:

@@ -72,6 +72,8 @@ class Experts(nn.Module):
         weight_NA, expert_NA = probability_NE.topk(self.per_token, dim=-1)
         if self.per_token > 1:
             weight_NA = weight_NA / weight_NA.sum(-1, keepdim=True)
+        if torch.compiler.is_exporting():
+            return self._by_all(x_ND, weight_NA, expert_NA).view_as(x)
         order = expert_NA.flatten().argsort(stable=True)
         token = order // self.per_token
         sent = torch.bincount(expert_NA.flatten(), minlength=len(self.expand)) if has_values(x) else None
@@ -79,6 +81,13 @@ class Experts(nn.Module):
         given_ND = self._work(x_ND[token], sent)  # type: ignore[call-arg]
         given_ND = given_ND * weight_NA.flatten()[order, None].to(given_ND.dtype)
         return torch.zeros_like(x_ND).index_add(0, token, given_ND.to(x.dtype)).view_as(x)
+
+    def _by_all(self, x_ND: Tensor, weight_NA: Tensor, expert_NA: Tensor) -> Tensor:
+        """Every token through every expert, those that it isn't sent to with weight 0: a graph can't tell how many come to each."""
+        weight_NE = weight_NA.new_zeros(x_ND.shape[0], len(self.expand)).scatter(1, expert_NA, weight_NA).to(x_ND.dtype)
+        hidden_ENI = bend(torch.matmul(x_ND, self.expand.transpose(1, 2)), self.inner)
+        given_END = torch.matmul(hidden_ENI, self.output.transpose(1, 2))
+        return torch.einsum("end,ne->nd", given_END, weight_NE)
 
     def _penalty(self, logit_NE: Tensor, probability_NE: Tensor, expert_NA: Tensor) -> Tensor:
         share_E = F.one_hot(expert_NA, logit_NE.shape[1]).to(probability_NE.dtype).mean((0, 1))

@@ -85,15 +85,35 @@ def _stored(run: Run) -> Evaluation:
 
 
 def _measured(path: Path, data: str, split: str, changes: Mapping[str, Any], reporter: Reporter) -> Judgement:
+    bundle = load_bundle(path)
+    chosen, name, rejects = labeled_split(data, bundle, split, changes, reporter)
+    measured: Measured = measure(bundle.network, bundle.task, chosen, replicates=REPLICATES)
+    return Judgement(path, data, Evaluation.of(bundle.task, {name: measured}), rejects)
+
+
+def labeled_split(
+    data: str, bundle: Bundle, split: str, changes: Mapping[str, Any], reporter: Reporter
+) -> tuple[Split, str, tuple[Reject, ...]]:
+    """Labelled data, as the model of a bundle takes it: a split of that name, or all of what has no splits.
+
+    Returns:
+        The examples, the name of what was taken, and what was set aside.
+
+    Raises:
+        InputError: there is no such split, or the data doesn't fit the model.
+    """
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
-    bundle = load_bundle(path)
     schema = bundle.config.data_schema
     values: dict[str, Any] = {"data": bundle.config.data.model_dump()}
     apply(values, changes=changes)
+    config = validate(DataConfig, values["data"])
     if schema.kind == "text":
-        return _measured_text(path, data, split, bundle, validate(DataConfig, values["data"]), reporter)
-    examples = labeled(read_examples(data, schema, validate(DataConfig, values["data"])), schema)
+        text, notes, name = read_text(data, schema, config, split=split)
+        for note in notes:
+            reporter.say("note", note)
+        return text, name, ()
+    examples = labeled(read_examples(data, schema, config), schema)
     name = data
     if examples.split is not None and split != "all":
         if split not in set(examples.split.tolist()):
@@ -107,14 +127,4 @@ def _measured(path: Path, data: str, split: str, changes: Mapping[str, Any], rep
         reporter.say("set aside", f"{reject.origin}: {reject.reason}")
     if len(examples.rejects) > MOST_REJECTS:
         reporter.say("", f"and {len(examples.rejects) - MOST_REJECTS:,} more; --json has them all")
-    measured: Measured = measure(bundle.network, bundle.task, Split.of(schema, examples), replicates=REPLICATES)
-    return Judgement(path, data, Evaluation.of(bundle.task, {name: measured}), examples.rejects)
-
-
-def _measured_text(path: Path, data: str, split: str, bundle: Bundle, config: DataConfig, reporter: Reporter) -> Judgement:
-    """Measure a language model on the split of that name, or on all of a text that has none."""
-    text, notes, name = read_text(data, bundle.config.data_schema, config, split=split)
-    for note in notes:
-        reporter.say("note", note)
-    measured = measure(bundle.network, bundle.task, text, replicates=REPLICATES)
-    return Judgement(path, data, Evaluation.of(bundle.task, {name: measured}))
+    return Split.of(schema, examples), name, examples.rejects

@@ -58,6 +58,6 @@ class OneHotStem(Stem):
             parts.append(self.code(inputs).flatten(1)[:, self.code.real])
         if self.counts:
             categories_BM = inputs["categories"]
-            hot = torch.zeros(len(categories_BM), sum(self.counts), device=categories_BM.device)
+            hot = torch.zeros(categories_BM.shape[0], sum(self.counts), device=categories_BM.device)
             parts.append(hot.scatter_(1, categories_BM + self.starts, 1.0))
         return Features(torch.cat(parts, dim=1))

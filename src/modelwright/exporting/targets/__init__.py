@@ -1,0 +1,1 @@
+"""Targets, one file each: what a model is written for."""
