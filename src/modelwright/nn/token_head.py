@@ -44,7 +44,7 @@ class TokenHead(nn.Module):
     def initialize(self, fill: Fill) -> None:
         """Draw the table, if it is its own, and set the offsets to 0."""
         if self.weight is not None:
-            fill(self.weight, "token", fan_in=self.weight.shape[0], fan_out=self.weight.shape[1])
+            fill(self.weight, "score", fan_in=self.weight.shape[1], fan_out=self.weight.shape[0])
         if self.bias is not None:
             self.bias.zero_()
 
