@@ -7,6 +7,7 @@ import copy
 from torch import nn
 
 from modelwright.core.batch import Batch
+from modelwright.planning.parametrization import Growths
 from modelwright.tasks.task import LossTask
 from modelwright.training.activation_checkpointing import checkpoint_activations
 from modelwright.training.compilation import choose_compilation, compile_objective
@@ -56,8 +57,12 @@ def resolve(
     return config.replace(precision=precision, memory_format=memory_format, compile=compiled, optimizer=optimizer)
 
 
-def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed: int) -> SupervisedRule:
-    """The supervised step rule of a resolved configuration; the network takes its memory layout."""
+def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed: int, growths: Growths | None = None) -> SupervisedRule:
+    """The supervised step rule of a resolved configuration; the network takes its memory layout.
+
+    Args:
+        growths: of the parameters since the network on which the settings were tuned.
+    """
     assert config.precision != "auto", "resolve the configuration first"
     assert config.memory_format != "auto", "resolve the configuration first"
     assert config.compile != "auto", "resolve the configuration first"
@@ -67,7 +72,7 @@ def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed:
     return SupervisedRule(
         network,
         task,
-        config.optimizer.build(network.named_parameters()),
+        config.optimizer.build(network.named_parameters(), growths) if growths else config.optimizer.build(network.named_parameters()),
         config.schedule.build(),
         seed=seed,
         precision=config.precision,
