@@ -1,7 +1,7 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
 The verbs of the command line are functions here, under the same names: `build`, `train`, `evaluate`, `predict`, `generate`, `describe`,
-`plan`, `ledger`, `recipes`, `doctor`. They are imported when they are first used.
+`plan`, `ledger`, `recipes`, `doctor`; `transfer check` is `transfer_check`. They are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ if TYPE_CHECKING:
     from modelwright.workflows.recipe import Recipe, load_recipe
     from modelwright.workflows.recipes import recipes
     from modelwright.workflows.train import train
+    from modelwright.workflows.transfer import transfer_check, transferred
 
 _HOMES = {
     **{verb: verb for verb in ("build", "describe", "doctor", "evaluate", "generate", "ledger", "plan", "predict", "recipes", "train")},
     "Recipe": "recipe",
     "load_recipe": "recipe",
+    "transfer_check": "transfer",
+    "transferred": "transfer",
 }
 
 __all__ = [
     "Recipe", "__version__", "build", "describe", "doctor", "evaluate", "generate", "ledger", "load_recipe", "plan", "predict", "recipes", "train",
+    "transfer_check", "transferred",
 ]  # fmt: skip
 
 

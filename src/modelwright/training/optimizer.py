@@ -58,6 +58,10 @@ class OptimizerConfig(Config):
         """The same settings without any `auto`, fit for training on a device."""
         return self
 
+    def times(self, factor: float) -> Self:
+        """The same settings with every learning rate `factor` times as high."""
+        return self.replace(learning_rate=self.learning_rate * factor)
+
     def build(self, named_parameters: NamedParameters, growths: Growths | None = None) -> Optimizer:
         """An optimizer of those parameters.
 

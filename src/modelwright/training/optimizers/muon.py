@@ -66,6 +66,11 @@ class MuonConfig(OptimizerConfig):
         """The same settings with the format that is fastest on a device: bfloat16 but on a CPU without instructions for it."""
         return self if self.format != "auto" else self.replace(format=fastest_format(device))
 
+    def times(self, factor: float) -> Self:
+        """The same settings with every learning rate `factor` times as high."""
+        others = None if self.adam_learning_rate is None else self.adam_learning_rate * factor
+        return self.replace(learning_rate=self.learning_rate * factor, adam_learning_rate=others)
+
     def build(self, named_parameters: NamedParameters, growths: Growths | None = None) -> Optimizer:
         """An optimizer of those parameters; plain AdamW if none of them is a hidden matrix."""
         learning = [(name, parameter) for name, parameter in named_parameters if parameter.requires_grad]
