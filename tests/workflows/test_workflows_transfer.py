@@ -17,7 +17,7 @@ from modelwright.serving.bundle import load_bundle
 from modelwright.workflows.job import Job
 from modelwright.workflows.practice import loss_after, seeded
 from modelwright.workflows.recipe import Recipe, dump_recipe, load_recipe
-from modelwright.workflows.transfer import transferred
+from modelwright.workflows.transfer import transfer_check, transferred
 from modelwright.workflows.transfer_findings import Coordinates, Curves
 
 
@@ -83,7 +83,16 @@ def test_wrong_arguments_are_refused_before_anything_is_trained(command, table, 
     assert "Traceback" not in err
 
 
-def test_a_broken_transfer_shows(table):
+def test_a_standard_network_that_diverges_is_told_and_drawn(table, tmp_path):
+    recipe = mlp(table, training={"optimizer": {"name": "sgd", "learning_rate": 1e30}, "clip_norm": None})
+    found = transfer_check(recipe, widths=[4], rates=3, steps=20, output=tmp_path / "check.png")
+    assert set(found.to_json()["coordinates"]["transfer"]["parts"]["output"]["changes"]) == {None}
+    assert found.curves["transfer"].verdict == "unknown: the base diverges at every rate"
+    json.dumps(found.to_json(), allow_nan=False)
+    assert (tmp_path / "check.png").stat().st_size > 1000
+
+
+def test_a_practice_run_is_a_function_of_its_job(table):
     recipe = mlp(table)
     dataset = load(recipe.data, 0)
     job = Job.make(recipe, dataset)
@@ -224,5 +233,8 @@ def test_hyperparameters_are_carried_over(table):
     sgd = transferred(large, mlp(table, training={"optimizer": {"name": "sgd", "learning_rate": 0.1}}))
     assert sgd.training.optimizer.learning_rate == pytest.approx(0.4)
     assert transferred(base, base).training == base.training
+    further = transferred(mlp(table, model={"width": 128}), found)
+    assert further.transfer is not None
+    assert further.transfer.base == {"width": 16}, "what the base took over itself counts from its own base"
     with pytest.raises(InputError, match="hyperparameters of the family mlp mean nothing to the family linear"):
         transferred(large.replace(model=families["linear"]()), base)

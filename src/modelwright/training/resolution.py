@@ -69,10 +69,12 @@ def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed:
     arrange(network, config.memory_format)
     if config.activation_checkpointing:
         checkpoint_activations(network)
+    # An optimizer that doesn't transfer need not know of growths.
+    known = {"growths": growths} if growths else {}
     return SupervisedRule(
         network,
         task,
-        config.optimizer.build(network.named_parameters(), growths) if growths else config.optimizer.build(network.named_parameters()),
+        config.optimizer.build(network.named_parameters(), **known),
         config.schedule.build(),
         seed=seed,
         precision=config.precision,

@@ -18,7 +18,7 @@ from modelwright.training.trainer import Trainer
 from modelwright.workflows.job import Job
 
 JUDGED_EXAMPLES = 2048
-"""Examples on which a practice run is judged, and windows of a text as many as have so many tokens, eight times over."""
+"""Examples on which a practice run is judged; of a text, windows that have eight times as many tokens together."""
 SEED = 0
 """Of the dropout while parts are looked at."""
 

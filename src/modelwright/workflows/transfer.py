@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from modelwright.core.errors import InputError, import_extra
+from modelwright.core.errors import DivergedError, InputError, import_extra
 from modelwright.core.units import format_count
 from modelwright.data.dataset import Dataset
 from modelwright.models.family import FamilyConfig
@@ -66,6 +66,18 @@ class TransferCheck:
         }
 
 
+def at_base(recipe: Recipe) -> Recipe:
+    """The recipe on the model for which its hyperparameters were tuned, where nothing is to be transferred.
+
+    Raises:
+        InputError: the base of its transfer is wrong.
+    """
+    if recipe.transfer is None:
+        return recipe
+    # A run's own copy says what the scale of its head became.
+    return recipe.replace(model=recipe.transfer.of(recipe.model), transfer=None, head=recipe.head.replace(scale="auto"))
+
+
 def transferred(recipe: Recipe, base: Recipe, *, horizon: bool = False) -> Recipe:
     """The recipe with the hyperparameters of `base` carried over to its own size, batch and length.
 
@@ -74,13 +86,13 @@ def transferred(recipe: Recipe, base: Recipe, *, horizon: bool = False) -> Recip
 
     Args:
         recipe: of a model of the same family.
-        base: on which the hyperparameters were tuned.
+        base: on which the hyperparameters were tuned; or which took them over itself.
         horizon: whether the learning rate falls with the length of training too, as measured on language models.
 
     Raises:
         InputError: the families differ, or something grew that hyperparameters can't follow.
     """
-    transfer = TransferConfig(base=differing(recipe.model, base.model))
+    transfer = TransferConfig(base=differing(recipe.model, at_base(base).model))
     transfer.of(recipe.model)
     tuned, batch = base.training.optimizer, recipe.training.batch_size / base.training.batch_size
     factor = rate_for_batch(1.0, batch, adaptive=tuned.adaptive)
@@ -95,7 +107,8 @@ def transferred(recipe: Recipe, base: Recipe, *, horizon: bool = False) -> Recip
             if tuned.weight_decay:
                 optimizer = optimizer.replace(weight_decay=decay_for_timescale(tuned.weight_decay, rate=factor, steps=steps))
     training = recipe.training.replace(optimizer=optimizer.times(factor))
-    return recipe.replace(training=training, transfer=transfer)
+    head = recipe.head if recipe.transfer is None else recipe.head.replace(scale="auto")
+    return recipe.replace(training=training, transfer=transfer, head=head)
 
 
 def transfer_check(
@@ -129,23 +142,22 @@ def transfer_check(
         InputError: recipe, data or settings are wrong.
         RunInterrupted: the user asked to stop.
     """
-    chosen = recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {})
+    chosen = at_base(recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {}))
     reporter = reporter or Reporter()
     plot = _checked(chosen, widths, steps, rates, seeds, output)
     factors = tuple(sorted({1.0, *widths}, key=lambda width: (width != 1, width)))
     prepare_machine()
     dataset = read(chosen, reporter)
-    base = chosen.model if chosen.transfer is None else chosen.transfer.of(chosen.model)
-    jobs = {MUP: [_job(chosen, dataset, base, factor, transfers=True) for factor in factors]}
+    jobs = {MUP: [_job(chosen, dataset, factor, transfers=True) for factor in factors]}
     if standard:
-        jobs[STANDARD] = [jobs[MUP][0], *(_job(chosen, dataset, base, factor, transfers=False) for factor in factors[1:])]
-    _same_size_is_wrong(jobs[MUP], factors)
+        jobs[STANDARD] = [jobs[MUP][0], *(_job(chosen, dataset, factor, transfers=False) for factor in factors[1:])]
+    _refuse_equal_sizes(jobs[MUP], factors)
     sizes = " · ".join(f"{f:g}x {format_count(job.count.total_parameters)}" for f, job in zip(factors, jobs[MUP], strict=True))
-    reporter.say("networks", f"{base.family}, parameters {sizes}")
+    reporter.say("networks", f"{chosen.model.family}, parameters {sizes}")
     coordinates = _coordinates(jobs, factors, reporter)
     curves = _curves(jobs, factors, steps, rates, seeds, reporter) if rates else {}
     draw(plot, chosen.name, coordinates, curves)
-    found = TransferCheck(chosen.name, base, summary(jobs[MUP][-1].growths), steps, coordinates, curves, plot)
+    found = TransferCheck(chosen.name, chosen.model, summary(jobs[MUP][-1].growths), steps, coordinates, curves, plot)
     _show(found, reporter)
     return found
 
@@ -168,14 +180,14 @@ def _checked(recipe: Recipe, widths: Sequence[float], steps: int, rates: int, se
     return plot
 
 
-def _job(recipe: Recipe, dataset: Dataset, base: FamilyConfig, factor: float, *, transfers: bool) -> Job:
+def _job(recipe: Recipe, dataset: Dataset, factor: float, *, transfers: bool) -> Job:
     """The job on a network of another width; of the base's own there is nothing to transfer."""
-    model = base.scaled(width=factor)
-    transfer = TransferConfig(base=differing(model, base)) if transfers and model != base else None
+    model = recipe.model.scaled(width=factor)
+    transfer = TransferConfig(base=differing(model, recipe.model)) if transfers and model != recipe.model else None
     return Job.make(recipe.replace(model=model, transfer=transfer), dataset)
 
 
-def _same_size_is_wrong(jobs: Sequence[Job], factors: Sequence[float]) -> None:
+def _refuse_equal_sizes(jobs: Sequence[Job], factors: Sequence[float]) -> None:
     models = [job.recipe.model for job in jobs]
     for number, model in enumerate(models):
         if model in models[:number]:
@@ -204,10 +216,13 @@ def _coordinates(jobs: Mapping[str, Sequence[Job]], factors: tuple[float, ...], 
 
 
 def _moved(job: Job) -> dict[str, float]:
-    """The root mean square of the change of each part's output, after a few steps at a constant rate."""
+    """The root mean square of the change of each part's output, after a few steps at a constant rate; infinite if training diverged."""
     network, batch = job.network(), job.loader.batch(COORDINATE_STEPS)
     before = activations(network, batch)
-    practice(job.replace(schedule="constant"), network, COORDINATE_STEPS)
+    try:
+        practice(job.replace(schedule="constant"), network, COORDINATE_STEPS)
+    except DivergedError:
+        return dict.fromkeys(before, math.inf)
     after = activations(network, batch)
     return {name: float((after[name] - value).square().mean().sqrt()) for name, value in before.items()}
 
@@ -251,6 +266,7 @@ def _show(found: TransferCheck, reporter: Reporter) -> None:
     for name, coordinates in found.coordinates.items():
         steep = max(coordinates.slopes.items(), key=lambda item: abs(item[1]))
         word = "flat" if coordinates.flat else f"not flat: {steep[0]} changes like width^{steep[1]:.2f}"
+        word = word if math.isfinite(steep[1]) else "not flat: training diverged within a few steps"
         curves = found.curves.get(name)
         reporter.say(name, f"coordinates {word}" + ("" if curves is None else f"\n{curves.verdict}"))
     if any(curves.at_edge for curves in found.curves.values()):

@@ -39,13 +39,14 @@ def _draw_coordinates(axis: Any, title: str, found: Coordinates, colors: Any) ->
     widths = [found.widths[number] for number in order]
     parts = list(found.changes)
     for place, part in enumerate(parts):
-        values = [found.changes[part][number] for number in order]
+        values = [change if math.isfinite(change := found.changes[part][number]) else math.nan for number in order]
         last = part == "output"
         color = "crimson" if last else colors(place / max(1, len(parts) - 1))
         label = part if last or place == 0 else None
         axis.plot(widths, values, marker="o", markersize=3, linewidth=2 if last else 1, color=color, label=label)
     axis.set_xscale("log", base=2)
-    axis.set_yscale("log")
+    if any(change > 0 for values in found.changes.values() for change in values if math.isfinite(change)):
+        axis.set_yscale("log")
     axis.set_xticks(widths, [f"{width:g}x" for width in widths])
     axis.set(title=title, xlabel="width", ylabel="root mean square of the change")
     axis.title.set_fontsize(10)
