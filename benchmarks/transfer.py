@@ -34,7 +34,9 @@ SCHEDULE = {"name": "cosine", "warmup": 0.1}
 
 def recipe(family: str, optimizer: str) -> dict[str, Any]:
     """The base: width 64, settings that nobody tuned, the rate in the middle of the sweep."""
-    rate = {"adamw": {"transformer": 8e-3, "lstm": 3.2e-2, "cnn": 4e-3}, "muon": {"transformer": 2e-2, "lstm": 2e-2, "cnn": 2e-2}}[optimizer]
+    rate = {"adamw": {"transformer": 8e-3, "lstm": 3.2e-2, "cnn": 4e-3}, "muon": {"transformer": 2e-2, "lstm": 2e-2, "cnn": 2e-2}}[
+        optimizer
+    ]
     training = {"optimizer": {"name": optimizer, "learning_rate": rate[family]}, "schedule": SCHEDULE}
     models: dict[str, Any] = {
         "transformer": {"family": "transformer", "width": 64, "depth": 2, "num_heads": 2},
