@@ -1,7 +1,8 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
 The verbs of the command line are functions here, under the same names: `build`, `describe`, `doctor`, `evaluate`, `export`, `generate`,
-`ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `train`. They are imported when they are first used.
+`ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `train`, `transfer_check`, `transferred`. They are imported when they are first
+used.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from modelwright.workflows.recipe import Recipe, load_recipe
     from modelwright.workflows.recipes import recipes
     from modelwright.workflows.train import train
+    from modelwright.workflows.transfer import transfer_check, transferred
 
 _VERBS = (
     "build",
@@ -44,6 +46,8 @@ _VERBS = (
 )
 _HOMES = {
     **{verb: verb for verb in _VERBS},
+    "transfer_check": "transfer",
+    "transferred": "transfer",
     "Recipe": "recipe",
     "load_recipe": "recipe",
 }
@@ -65,6 +69,8 @@ __all__ = [
     "predict",
     "recipes",
     "train",
+    "transfer_check",
+    "transferred",
 ]
 
 

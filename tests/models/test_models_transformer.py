@@ -169,6 +169,24 @@ def test_shapes_of_our_own_are_as_large_as_their_names_say(name: str):
     assert size == pytest.approx(float(name.removeprefix("llama-").removesuffix("m")) * 1e6, rel=0.13)
 
 
+@pytest.mark.parametrize(
+    ("heads", "keys", "factor", "expected"),
+    [
+        (4, None, 2, (128, 8, None)),
+        (4, None, 1.3, (80, 5, None)),
+        (4, None, 0.25, (16, 1, None)),
+        (4, None, 0.125, (8, 1, None)),
+        (4, 2, 3, (192, 12, 6)),
+        (4, 2, 0.5, (32, 2, 1)),
+        (4, 1, 2, (128, 8, 1)),
+        (4, 4, 0.1, (6, 1, 1)),
+    ],
+)
+def test_wider_networks_have_more_heads_of_one_width(heads: int, keys: int | None, factor: float, expected: tuple):
+    grown = TransformerConfig(width=64, num_heads=heads, num_kv_heads=keys).scaled(width=factor)
+    assert (grown.width, grown.num_heads, grown.num_kv_heads) == expected
+
+
 def test_a_preset_decides_what_is_not_set():
     config = validate(TransformerConfig, {"family": "transformer", "preset": "gpt2-124m", "depth": 2, "norm": "rms"})
     assert (config.width, config.num_heads, config.depth, config.norm, config.positions) == (768, 12, 2, "rms", "learned")

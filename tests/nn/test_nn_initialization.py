@@ -12,7 +12,7 @@ from modelwright.core.errors import InputError
 from modelwright.core.schema import Feature
 from modelwright.nn.activation import activation
 from modelwright.nn.columns import CategoryTable, ColumnLinear
-from modelwright.nn.initialization import FORGET_GATE_BIAS, TABLE, init_weights, with_role
+from modelwright.nn.initialization import FORGET_GATE_BIAS, TABLE, Draw, draws, init_weights, with_role
 from modelwright.nn.positions import LearnedPositions
 from modelwright.nn.recurrent import _LAYERS
 from modelwright.nn.stems.embedding import EmbeddingStem
@@ -46,6 +46,7 @@ MEASURED = {
     "embedding": 0.08839,
     "position": 1.0,
     "token": 0.04419,
+    "score": 0.04419,
     "output": 0.08839,
 }
 
@@ -78,13 +79,27 @@ def test_a_layer_named_by_its_activation_keeps_the_second_moment(name: str):
     assert second_moment == pytest.approx(1 / gain**2, rel=0.03)
 
 
+def test_what_would_be_drawn_is_known_without_drawing():
+    with torch.device("meta"):
+        network = nn.ModuleDict(
+            {"norm": nn.LayerNorm(4), "a": with_role(nn.Linear(FAN_IN, 6), "relu", scale=0.5), "rnn": nn.LSTM(FAN_IN, 64)}
+        )
+    found = draws(network)
+    assert found["a.weight"] == Draw(0.5 * TABLE["relu"].std(FAN_IN, 6), FAN_IN, 0.5)
+    assert found["rnn.weight_ih_l0"] == Draw(TABLE["gates"].std(FAN_IN, 64), FAN_IN)
+    assert found["rnn.weight_hh_l0"] == Draw(1 / 8, 64)
+    assert set(found) == {"a.weight", "rnn.weight_ih_l0", "rnn.weight_hh_l0"}
+    with pytest.raises(AssertionError, match="must touch no weights"):
+        draws(nn.Linear(2, 2))
+
+
 def test_embeddings_and_positions():
     close(filled(nn.Embedding(FAN_OUT, FAN_IN)).weight, MEASURED["embedding"])
     table = filled(CategoryTable(FAN_OUT, FAN_IN))
     close(table.weight[1:], MEASURED["embedding"])
     assert not table.weight[0].any()
     close(filled(EmbeddingStem(Feature(name="text", type="text", shape=(1,), vocabulary=FAN_OUT), FAN_IN)).table, MEASURED["token"])
-    close(filled(TokenHead(FAN_IN, FAN_OUT, tied_width=None)).weight, MEASURED["token"])
+    close(filled(TokenHead(FAN_IN, FAN_OUT, tied_width=None)).weight, MEASURED["score"])
     close(filled(LearnedPositions(FAN_OUT, FAN_IN)).table, MEASURED["position"])
     columns = filled(ColumnLinear(3, FAN_IN, FAN_OUT, role="relu"))
     close(columns.weight, MEASURED["relu"])

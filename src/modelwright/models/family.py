@@ -86,6 +86,13 @@ class FamilyConfig(Config):
         """
         raise NotImplementedError
 
+    def check_base(self, base: Self) -> None:
+        """See that hyperparameters tuned on `base`, of the same family, can hold here.
+
+        Raises:
+            InputError: something grew that none of them can follow.
+        """
+
 
 families: Registry[type[FamilyConfig]] = Registry("family", "modelwright.models")
 
@@ -100,6 +107,37 @@ def check_heads(width: int, num_heads: int, *, rotary: bool) -> None:
         raise InputError(f"the width {width} is no multiple of the {num_heads} heads")
     if rotary and (width // num_heads) % 2:
         raise InputError(f"rotary positions need heads of even width, and these are {width // num_heads} wide")
+
+
+def check_head_width(width: int, num_heads: int, base_width: int, base_heads: int) -> None:
+    """See that heads of attention are as wide as in the base: the scale of their scores is right for one width.
+
+    Raises:
+        InputError: they aren't.
+    """
+    if width * base_heads != base_width * num_heads:
+        raise InputError(
+            f"the heads of attention are {width / num_heads:g} wide, and in the base of the transfer {base_width / base_heads:g}",
+            expected=f"heads of one width: num_heads: {max(1, base_width * num_heads // width)} in the base",
+        )
+
+
+def scaled_heads(width: int, num_heads: int, num_kv_heads: int | None, factor: float) -> tuple[int, int, int | None]:
+    """Width, heads and heads of keys of a stream `factor` times as wide with heads as wide as before; of one head, the head itself shrinks.
+
+    As many heads share keys as before, but that one head of keys stays one.
+
+    Raises:
+        InputError: the factor is not positive.
+    """
+    _check(factor, "width")
+    if num_heads * factor < 1:
+        return scaled_width(width // num_heads, factor * num_heads, multiple=2), 1, None if num_kv_heads is None else 1
+    heads, keys = max(1, round(num_heads * factor)), num_kv_heads
+    if num_kv_heads is not None:
+        keys = 1 if num_kv_heads == 1 else max(1, round(num_kv_heads * factor))
+        heads = keys * (num_heads // num_kv_heads) if keys > 1 else heads
+    return width // num_heads * heads, heads, keys
 
 
 def scaled_width(width: int, factor: float, *, multiple: int | None = None) -> int:

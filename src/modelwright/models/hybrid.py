@@ -13,7 +13,7 @@ from torch import nn
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
-from modelwright.models.family import Backbone, FamilyConfig, check_heads, families, scaled_depth, scaled_width
+from modelwright.models.family import Backbone, FamilyConfig, check_head_width, check_heads, families, scaled_depth, scaled_heads
 from modelwright.nn.cache import Cache
 from modelwright.nn.dropout import Dropout
 from modelwright.nn.feedforward import FeedForward, Inner
@@ -86,9 +86,17 @@ class HybridConfig(FamilyConfig):
         return Hybrid(spec, self)
 
     def scaled(self, *, width: float = 1, depth: float = 1) -> Self:
-        """The same pattern with as many heads, `width` times as wide and `depth` times as deep."""
-        multiple = 2 * self.num_heads
-        return self.replace(width=scaled_width(self.width, width, multiple=multiple), depth=scaled_depth(self.depth, depth))
+        """The same pattern with heads as wide as before, `width` times as many of them, and `depth` times as deep."""
+        wide, heads, _ = scaled_heads(self.width, self.num_heads, None, width)
+        return self.replace(width=wide, num_heads=heads, depth=scaled_depth(self.depth, depth))
+
+    def check_base(self, base: Self) -> None:
+        """See that heads are as wide as in `base`.
+
+        Raises:
+            InputError: they aren't.
+        """
+        check_head_width(self.width, self.num_heads, base.width, base.num_heads)
 
 
 class Hybrid(Backbone):

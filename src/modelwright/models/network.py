@@ -73,6 +73,11 @@ class Network(nn.Module):
         assert isinstance(self.head, TokenHead), "the network doesn't tell the next token"
         return self.head
 
+    @property
+    def multipliers(self) -> dict[str, float]:
+        """The numbers by which the forward pass multiplies parameters, by their name: a backbone's `scale` of what a trained embedding gives."""
+        return {f"stem.{name}": getattr(self.backbone, "scale", 1.0) for name, _ in self.stem.named_parameters()}
+
     def new_cache(self, rows: int, capacity: int) -> Cache:
         """An empty cache for `rows` sequences of up to `capacity` tokens.
 

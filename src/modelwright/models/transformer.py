@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
-from modelwright.models.family import Backbone, FamilyConfig, check_heads, families, scaled_depth, scaled_width
+from modelwright.models.family import Backbone, FamilyConfig, check_head_width, check_heads, families, scaled_depth, scaled_heads
 from modelwright.models.presets import preset
 from modelwright.nn.attention import Attention
 from modelwright.nn.block import Block
@@ -146,9 +146,17 @@ class TransformerConfig(FamilyConfig):
         return Transformer(spec, self)
 
     def scaled(self, *, width: float = 1, depth: float = 1) -> Self:
-        """The same family with as many heads, `width` times as wide and `depth` times as deep."""
-        multiple = 2 * self.num_heads
-        return self.replace(width=scaled_width(self.width, width, multiple=multiple), depth=scaled_depth(self.depth, depth))
+        """The same family with heads as wide as before, `width` times as many of them, and `depth` times as deep."""
+        wide, heads, keys = scaled_heads(self.width, self.num_heads, self.num_kv_heads, width)
+        return self.replace(width=wide, num_heads=heads, num_kv_heads=keys, depth=scaled_depth(self.depth, depth))
+
+    def check_base(self, base: Self) -> None:
+        """See that heads are as wide as in `base`.
+
+        Raises:
+            InputError: they aren't.
+        """
+        check_head_width(self.width, self.num_heads, base.width, base.num_heads)
 
 
 class ClassToken(nn.Module):

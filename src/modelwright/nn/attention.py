@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from modelwright.core.device import device_kind
 from modelwright.nn.cache import State, write_many, write_one
 from modelwright.nn.dropout import drop
-from modelwright.nn.initialization import with_role
+from modelwright.nn.initialization import ending_branch, with_role
 from modelwright.nn.normalization import SequenceNorm, sequence_norm
 from modelwright.nn.positions import rotate
 from modelwright.nn.sight import EVERYTHING, Sight
@@ -182,7 +182,7 @@ class Attention(nn.Module):
         self.project = nn.Linear(width, (num_heads + 2 * num_kv_heads) * self.head_width, bias=bias)
         norms = [sequence_norm(qk_norm, self.head_width, epsilon=epsilon, bias=bias) if qk_norm else None for _ in range(2)]
         self.query_norm, self.key_norm = norms
-        self.output = with_role(nn.Linear(width, width, bias=bias), "linear", scale=output_scale)
+        self.output = ending_branch(with_role(nn.Linear(width, width, bias=bias), "linear", scale=output_scale))
 
     def forward(self, x_BTD: Tensor, sight: Sight = EVERYTHING, state: State | None = None) -> Tensor:
         """(B, T, D) -> (B, T, D).

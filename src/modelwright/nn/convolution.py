@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from modelwright.nn.activation import MONOTONE, Activation, activation
-from modelwright.nn.initialization import with_role
+from modelwright.nn.initialization import ending_branch, with_role
 from modelwright.nn.normalization import GridNorm, grid_norm
 
 
@@ -90,6 +90,7 @@ class ResidualBlock(nn.Module):
             with_role(second, "linear", scale=branch_scale),
             grid_norm(norm, channels),
         )
+        ending_branch(second if norm == "none" else self.branch[-1])
         self.shortcut = (
             nn.Identity()
             if stride == 1 and channels_in == channels

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from modelwright.core.device import has_values
 from modelwright.nn.dropout import Dropout
 from modelwright.nn.feedforward import Inner, bend, maps_in, role_in
-from modelwright.nn.initialization import Fill, with_role
+from modelwright.nn.initialization import Fill, ending_branch, with_role
 
 
 class Experts(nn.Module):
@@ -57,6 +57,7 @@ class Experts(nn.Module):
         self.per_token, self.balance, self.z_loss = per_token, balance, z_loss
         self.dropout, self.output_scale = Dropout(dropout), output_scale
         self.penalty = None
+        ending_branch(self, "output")
 
     def initialize(self, fill: Fill) -> None:
         """Draw the maps of all experts."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modelwright.nn.dropout import Dropout
-from modelwright.nn.initialization import with_role
+from modelwright.nn.initialization import ending_branch, with_role
 
 Inner = Literal["relu", "gelu", "silu", "tanh", "gelu_tanh", "relu2", "swiglu"]
 """The nonlinearity inside: an activation; GELU by its formula with tanh, as GPT-2 has it; the square of ReLU (So et al. 2021, Primer, section
@@ -63,7 +63,7 @@ class FeedForward(nn.Module):
         self.expand = with_role(nn.Linear(width, maps_in(inner) * hidden, bias=bias), role_in(inner))
         self.inner: Inner = inner
         self.dropout = Dropout(dropout)
-        self.output = with_role(nn.Linear(hidden, width, bias=bias), "linear", scale=output_scale)
+        self.output = ending_branch(with_role(nn.Linear(hidden, width, bias=bias), "linear", scale=output_scale))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""

@@ -5,7 +5,7 @@ B batch, D width.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -30,6 +30,9 @@ class HeadConfig(Config):
     """Next tokens: whether they are scored by the table in which the stem looks tokens up; `auto` does so where there is one."""
     softcap: float | None = Field(None, gt=0)
     """Next tokens: bound of the scores, approached smoothly."""
+    scale: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """Next tokens: factor on the states that are scored; `auto` is 1, or what holds the scores in place when the settings were tuned on a
+    smaller model and the table is tied."""
     bias: bool = False
     """Next tokens: whether each token has an offset. Other outputs always have."""
 
@@ -39,7 +42,12 @@ class HeadConfig(Config):
         Raises:
             InputError: the pooling doesn't fit the features, or a setting is one of next tokens.
         """
-        for name, found in (("tied", self.tied is True), ("softcap", self.softcap is not None), ("bias", self.bias)):
+        for name, found in (
+            ("tied", self.tied is True),
+            ("softcap", self.softcap is not None),
+            ("scale", self.scale != "auto"),
+            ("bias", self.bias),
+        ):
             if found:
                 raise InputError(f"the head's setting {name} is for telling the next token of a text")
         return Head(Pool("mean" if self.pool == "auto" else self.pool, spec), outputs, dropout=self.dropout)
@@ -66,6 +74,7 @@ class HeadConfig(Config):
             outputs,
             tied_width=table_width if self.tied else None,
             dropout=self.dropout,
+            scale=1.0 if self.scale == "auto" else self.scale,
             softcap=self.softcap,
             bias=self.bias,
         )

@@ -47,6 +47,7 @@ TABLE: dict[str, Row] = {
         "as it scores tokens too: with a normed state the scores deviate by 1/2, so that the first loss is ln V + 1/8; "
         "0.018 at a width of 768, where Radford et al. 2019 have 0.02",
     ),
+    "score": Row(lambda fan_in, _: 0.5 / math.sqrt(fan_in), "as token, read the other way round"),
     "output": Row(lambda fan_in, _: 1 / math.sqrt(fan_in), "as linear"),
 }
 """Standard deviations by role. Biases start at 0 and the scales of norms at 1, but for the forget gate of an LSTM."""
@@ -73,6 +74,35 @@ class Fill:
     def _next(self) -> torch.Generator:
         self._draws += 1
         return generator(self._seed, "initialization", self._path, self._draws)
+
+
+class Draw(NamedTuple):
+    """What is drawn for a parameter.
+
+    Attributes:
+        std: the standard deviation.
+        fan_in: how many numbers are summed up with these weights.
+        scale: the factor of its module in `std`.
+    """
+
+    std: float
+    fan_in: int
+    scale: float = 1.0
+
+
+class _Noted(Fill):
+    """Draws nothing and notes what would be drawn, by the memory that a tensor and its parts share."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "")
+        self.draws: dict[int, Draw] = {}
+
+    def __call__(self, tensor: Tensor, role: str, *, fan_in: int, fan_out: int = 1, scale: float = 1.0) -> None:
+        draw = Draw(scale * TABLE[role].std(fan_in, fan_out), fan_in, scale)
+        self.draws.setdefault(tensor.untyped_storage()._cdata, draw)
+
+    def orthogonal(self, tensor: Tensor) -> None:
+        self(tensor, "recurrent", fan_in=tensor.shape[1])
 
 
 class Unfilled(Fill):
@@ -107,6 +137,42 @@ def with_role(module: M, role: str, *, scale: float = 1.0) -> M:
     return module
 
 
+def ending_branch(module: M, *parameters: str) -> M:
+    """Mark a module whose output a residual stream takes up, and return it.
+
+    Args:
+        module: the last one of a branch that has parameters.
+        parameters: names of those that scale what it gives; none are all of its own.
+    """
+    module.ends_branch = parameters or tuple(name for name, _ in module.named_parameters(recurse=False))  # type: ignore[assignment]
+    return module
+
+
+def branch_ends(module: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The modules below `module` that end a residual branch: the path of each, and the names of the parameters that scale what it gives."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path, part in module.named_modules():
+        if parameters := getattr(part, "ends_branch", ()):
+            found[path] = tuple(f"{path}.{name}" if path else name for name in parameters)
+    return found
+
+
+@torch.no_grad()
+def draws(module: nn.Module) -> dict[str, Draw]:
+    """What `init_weights` would draw, by the parameter's name; what it would set to a constant is left out.
+
+    Args:
+        module: on the meta device. Parameters of modules that don't say how they start are left out too.
+    """
+    assert all(parameter.is_meta for parameter in module.parameters()), "noting must touch no weights"
+    noted = _Noted()
+    for path, part in module.named_modules():
+        if _starts(part):
+            _init_part(part, path, noted)
+    memory = {name: parameter.untyped_storage()._cdata for name, parameter in module.named_parameters()}
+    return {name: noted.draws[place] for name, place in memory.items() if place in noted.draws}
+
+
 @torch.no_grad()
 def init_weights(module: nn.Module, seed: int | None) -> None:
     """Fill every parameter and buffer below `module`, in place, from `seed` alone; with None nothing is drawn, and weights are still to be read.
@@ -116,6 +182,11 @@ def init_weights(module: nn.Module, seed: int | None) -> None:
     """
     for path, part in module.named_modules():
         _init_part(part, path, Unfilled(0, path) if seed is None else Fill(seed, path))
+
+
+def _starts(part: nn.Module) -> bool:
+    """Whether it is known how a module's own parameters start."""
+    return isinstance(part, SelfFilling | nn.Linear | nn.Conv2d | nn.Embedding | nn.RNNBase)
 
 
 def _init_part(part: nn.Module, path: str, fill: Fill) -> None:

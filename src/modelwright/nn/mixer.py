@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from modelwright.nn.attention import Attention
 from modelwright.nn.cache import State, ring, state_dtype
 from modelwright.nn.dropout import Dropout
-from modelwright.nn.initialization import with_role
+from modelwright.nn.initialization import ending_branch, with_role
 from modelwright.nn.normalization import SequenceNorm, sequence_norm
 from modelwright.nn.recurrent import Cell, RecurrentLayer
 from modelwright.nn.sight import Sight
@@ -70,7 +70,7 @@ class RecurrentMixer(Mixer):
         super().__init__()
         assert causal or width % 2 == 0, width
         self.recurrence = RecurrentLayer(cell, width, width if causal else width // 2, bidirectional=not causal)
-        self.output = with_role(nn.Linear(width, width), "linear", scale=output_scale)
+        self.output = ending_branch(with_role(nn.Linear(width, width), "linear", scale=output_scale))
 
     def new_state(self, rows: int, capacity: int) -> State:
         """The state of the recurrence."""
@@ -88,7 +88,7 @@ class ConvolutionMixer(Mixer):
         super().__init__()
         self.project = nn.Linear(width, 2 * width)
         self.convolution = TimeConvolution(width, kernel, causal=causal)
-        self.output = with_role(nn.Linear(width, width), "linear", scale=output_scale)
+        self.output = ending_branch(with_role(nn.Linear(width, width), "linear", scale=output_scale))
 
     def new_state(self, rows: int, capacity: int) -> State:
         """The last positions before."""

@@ -22,15 +22,24 @@ class TokenHead(nn.Module):
         outputs: V.
         tied_width: E of the table of tokens that is given to `forward` (Press and Wolf 2017); None for a table of its own, E = D.
         dropout: probability in training.
+        scale: factor on the states.
         softcap: bound of the scores (Gemma Team 2024, section 2); None for none.
         bias: whether each token has an offset.
     """
 
     def __init__(
-        self, width: int, outputs: int, *, tied_width: int | None, dropout: float = 0.0, softcap: float | None = None, bias: bool = False
+        self,
+        width: int,
+        outputs: int,
+        *,
+        tied_width: int | None,
+        dropout: float = 0.0,
+        scale: float = 1.0,
+        softcap: float | None = None,
+        bias: bool = False,
     ) -> None:
         super().__init__()
-        self.outputs, self.softcap = outputs, softcap
+        self.outputs, self.scale, self.softcap = outputs, scale, softcap
         self.dropout = Dropout(dropout)
         self.projection = nn.Linear(width, tied_width, bias=False) if tied_width not in (None, width) else None
         self.weight = nn.Parameter(torch.zeros(outputs, width)) if tied_width is None else None
@@ -44,13 +53,14 @@ class TokenHead(nn.Module):
     def initialize(self, fill: Fill) -> None:
         """Draw the table, if it is its own, and set the offsets to 0."""
         if self.weight is not None:
-            fill(self.weight, "token", fan_in=self.weight.shape[0], fan_out=self.weight.shape[1])
+            fill(self.weight, "score", fan_in=self.weight.shape[1], fan_out=self.weight.shape[0])
         if self.bias is not None:
             self.bias.zero_()
 
     def hidden(self, features: Features) -> Tensor:
         """Sequence (B, T, D) -> what the table is multiplied with, (B, T, E)."""
         x_BTD = self.dropout(features.x)
+        x_BTD = x_BTD if self.scale == 1 else x_BTD * self.scale
         return x_BTD if self.projection is None else self.projection(x_BTD)
 
     def project(self, hidden: Tensor, table: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol, Self
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from pydantic import Field
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from modelwright.core.config import Config
 from modelwright.core.registry import Registry
+from modelwright.planning.parametrization import Factors, Growth, Growths, plain_name
 
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
 
@@ -40,6 +43,11 @@ class Optimizer(Protocol):
 class OptimizerConfig(Config):
     """What all optimizers share."""
 
+    transfers: ClassVar[bool] = False
+    """Whether `build` takes growths, so that settings tuned on a smaller network hold."""
+    adaptive: ClassVar[bool] = True
+    """Whether steps don't depend on the gradient's size."""
+
     name: str
     learning_rate: float = Field(default=1e-3, gt=0)
     """Base learning rate; the schedule multiplies it."""
@@ -50,23 +58,64 @@ class OptimizerConfig(Config):
         """The same settings without any `auto`, fit for training on a device."""
         return self
 
-    def build(self, named_parameters: NamedParameters) -> Optimizer:
-        """An optimizer of those parameters."""
+    def times(self, factor: float) -> Self:
+        """The same settings with every learning rate `factor` times as high."""
+        return self.replace(learning_rate=self.learning_rate * factor)
+
+    def build(self, named_parameters: NamedParameters, growths: Growths | None = None) -> Optimizer:
+        """An optimizer of those parameters.
+
+        Args:
+            named_parameters: those that require no gradient are left out.
+            growths: since the network on which the settings were tuned; only where the optimizer transfers.
+        """
         raise NotImplementedError
 
 
-def parameter_groups(named_parameters: NamedParameters, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+def as_tuned(name: str) -> Factors:
+    """The factors of parameters for which the settings are right as they are."""
+    return Factors()
+
+
+def factors_by_name(growths: Growths | None, rule: Callable[[Growth], Factors]) -> Callable[[str], Factors]:
+    """From a parameter's name, as wrappers may have it, to its factors; a parameter of which no growth is known keeps the settings."""
+    if not growths:
+        return as_tuned
+    return lambda name: rule(growths.get(plain_name(name), Growth()))
+
+
+def parameter_groups(
+    named_parameters: NamedParameters,
+    learning_rate: float,
+    weight_decay: float,
+    factors: Callable[[str], Factors] = as_tuned,
+    epsilon: float | None = None,
+) -> list[dict[str, Any]]:
     """The parameters that learn, in a group with weight decay (matrices, filters, embeddings) and one without (norms, and biases of any shape).
 
-    An empty group is left out.
+    An empty group is left out. Each is divided by the parameters' factors; those whose rate is nearest to the base rate come first.
+
+    Args:
+        named_parameters: of a network.
+        learning_rate: the base rate.
+        weight_decay: of those that decay.
+        factors: from a parameter's name.
+        epsilon: put into the groups whose factors change it.
     """
-    decaying: list[Tensor] = []
-    others: list[Tensor] = []
+    decaying: dict[Factors, list[Tensor]] = defaultdict(list)
+    others: dict[Factors, list[Tensor]] = defaultdict(list)
     for name, parameter in named_parameters:
         if parameter.requires_grad:
-            (decaying if parameter.ndim >= 2 and not name.endswith("bias") else others).append(parameter)
-    groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return [{**group, "lr": learning_rate, "initial_lr": learning_rate} for group in groups if group["params"]]
+            (decaying if parameter.ndim >= 2 and not name.endswith("bias") else others)[factors(name)].append(parameter)
+    groups = []
+    for kind, decay in ((decaying, weight_decay), (others, 0.0)):
+        for own, parameters in kind.items():
+            rate = learning_rate * own.learning_rate
+            group = {"params": parameters, "weight_decay": decay * own.weight_decay, "lr": rate, "initial_lr": rate}
+            if epsilon is not None and own.epsilon != 1:
+                group["eps"] = epsilon * own.epsilon
+            groups.append(group)
+    return sorted(groups, key=lambda group: abs(math.log(group["lr"] / learning_rate)))
 
 
 def can_fuse(groups: list[dict[str, Any]]) -> bool:

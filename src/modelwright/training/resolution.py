@@ -7,6 +7,7 @@ import copy
 from torch import nn
 
 from modelwright.core.batch import Batch
+from modelwright.planning.parametrization import Growths
 from modelwright.tasks.task import LossTask
 from modelwright.training.activation_checkpointing import checkpoint_activations
 from modelwright.training.compilation import choose_compilation, compile_objective
@@ -56,18 +57,24 @@ def resolve(
     return config.replace(precision=precision, memory_format=memory_format, compile=compiled, optimizer=optimizer)
 
 
-def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed: int) -> SupervisedRule:
-    """The supervised step rule of a resolved configuration; the network takes its memory layout."""
+def build_rule(config: TrainingConfig, network: nn.Module, task: LossTask, seed: int, growths: Growths | None = None) -> SupervisedRule:
+    """The supervised step rule of a resolved configuration; the network takes its memory layout.
+
+    Args:
+        growths: of the parameters since the network on which the settings were tuned.
+    """
     assert config.precision != "auto", "resolve the configuration first"
     assert config.memory_format != "auto", "resolve the configuration first"
     assert config.compile != "auto", "resolve the configuration first"
     arrange(network, config.memory_format)
     if config.activation_checkpointing:
         checkpoint_activations(network)
+    # An optimizer that doesn't transfer need not know of growths.
+    known = {"growths": growths} if growths else {}
     return SupervisedRule(
         network,
         task,
-        config.optimizer.build(network.named_parameters()),
+        config.optimizer.build(network.named_parameters(), **known),
         config.schedule.build(),
         seed=seed,
         precision=config.precision,

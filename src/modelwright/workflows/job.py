@@ -12,14 +12,18 @@ from statistics import median
 
 import torch
 
+from modelwright.core.errors import InputError
 from modelwright.core.units import Budget, format_bytes, format_count
 from modelwright.data.dataset import Dataset, load
 from modelwright.data.loader import Loader
 from modelwright.data.token_split import TokenSplit
 from modelwright.evaluation.comparison import compare
 from modelwright.evaluation.evaluate import as_function, evaluate
+from modelwright.models.family import FamilyConfig
 from modelwright.models.network import Network, build_network, choose_stem, meta_network
+from modelwright.nn.token_head import TokenHead
 from modelwright.planning.count import Count, count
+from modelwright.planning.parametrization import Growth
 from modelwright.tasks.task import Task, choose_task
 from modelwright.training.config import TrainingConfig
 from modelwright.training.hook import Hook
@@ -27,6 +31,7 @@ from modelwright.training.memory import held_bytes
 from modelwright.training.resolution import build_rule, resolve
 from modelwright.training.steps import plan_steps
 from modelwright.training.trainer import Trainer
+from modelwright.training.transfer import growths_since, rescale, score_scale
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.reporter import Reporter
 
@@ -95,10 +100,37 @@ class Job:
         task = choose_task(dataset.schema, recipe.task)
         stem = recipe.stem or choose_stem(dataset.schema, recipe.model)
         job = cls(recipe.replace(task=task, stem=stem), dataset, task.build(dataset.schema))
+        if recipe.transfer is not None:
+            job = job._with_scores_in_place()
         for augmentation in recipe.training.augmentations:
             augmentation.check(dataset.schema)
         _ = job.planned_steps
         return job
+
+    def _with_scores_in_place(self) -> Job:
+        """The same job with the scale that its head needs as its model grew."""
+        recipe, network = self.recipe, self._meta(self.recipe.model)
+        if not recipe.training.optimizer.transfers:
+            raise InputError(f"the optimizer {recipe.training.optimizer.name} doesn't say how its settings transfer", where="transfer")
+        tied = isinstance(network.head, TokenHead) and network.head.tied
+        if not tied or recipe.head.scale != "auto":
+            return self
+        scale = score_scale(self.growths["stem.table"])
+        return self if scale == 1 else Job(recipe.replace(head=recipe.head.replace(scale=scale)), self.dataset, self.task)
+
+    @cached_property
+    def growths(self) -> dict[str, Growth]:
+        """How each parameter grew since the network on which the recipe's settings were tuned; empty where they are right as they are.
+
+        Raises:
+            InputError: the base doesn't fit the model.
+        """
+        recipe = self.recipe
+        return {} if recipe.transfer is None else growths_since(recipe.transfer.of(recipe.model), recipe.model, self._meta)
+
+    def _meta(self, model: FamilyConfig) -> Network:
+        """The network of a family in place of the recipe's, on the meta device."""
+        return meta_network(self.dataset.schema, model, self.task.outputs, stem=self.recipe.stem, head=self.recipe.head)
 
     def replace(self, **training: object) -> Job:
         """The same job with some training settings changed."""
@@ -125,8 +157,7 @@ class Job:
     @cached_property
     def count(self) -> Count:
         """Parameters and FLOPs, from the network on the meta device."""
-        recipe = self.recipe
-        network = meta_network(self.dataset.schema, recipe.model, self.task.outputs, stem=recipe.stem, head=recipe.head)
+        network = self._meta(self.recipe.model)
         examples = self.dataset.train.gather(torch.zeros(2, dtype=torch.int64))
         return count(network, {name: tensor.to("meta") for name, tensor in examples.inputs.items() if name != "documents"})
 
@@ -165,6 +196,7 @@ class Job:
         """The network with fresh weights, on the device."""
         recipe = self.recipe
         network = build_network(self.dataset.schema, recipe.model, self.task.outputs, stem=recipe.stem, head=recipe.head, seed=recipe.seed)
+        rescale(network, self.growths)
         return network.to(device())
 
     def validate(self, network: torch.nn.Module) -> dict[str, float]:
@@ -209,7 +241,7 @@ class Job:
         config = self.training if seconds is None else self.training.replace(budget=Budget(seconds, "seconds"))
         return Trainer(
             config,
-            build_rule(config, network, self.task, self.recipe.seed),
+            build_rule(config, network, self.task, self.recipe.seed, self.growths),
             self.loader,
             evaluate=None if validation is None else judge,
             primary=None if validation is None else self.task.primary,
@@ -259,7 +291,7 @@ def probe(job: Job) -> Probe:
     resolved = job.replace(
         **dict(resolve(job.training, network, job.task, batch, seconds=job.training.budget.seconds, steps=job.planned_steps))
     )
-    rule = build_rule(resolved.training, copy.deepcopy(network), job.task, job.recipe.seed)
+    rule = build_rule(resolved.training, copy.deepcopy(network), job.task, job.recipe.seed, job.growths)
     seconds: list[float] = []
     deadline = time.perf_counter() + PROBE_SECONDS
     while not seconds or (len(seconds) < PROBE_STEPS and time.perf_counter() < deadline):

@@ -18,6 +18,7 @@ from modelwright.nn.head import HeadConfig
 from modelwright.nn.stem import stems
 from modelwright.tasks.task import tasks
 from modelwright.training.config import TrainingConfig
+from modelwright.training.transfer import TransferConfig
 
 
 class Recipe(Config):
@@ -36,6 +37,8 @@ class Recipe(Config):
     task: component(tasks) | None = None  # type: ignore[valid-type]
     """What is learnt; None: what suits the target."""
     training: TrainingConfig = TrainingConfig()
+    transfer: TransferConfig | None = None
+    """The smaller model on which learning rate, weight decay and initial sizes were tuned; None: they are right for this one."""
     baselines: bool = True
     """Whether simple predictors and the linear family are measured beside the model."""
 

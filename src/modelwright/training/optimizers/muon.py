@@ -6,19 +6,32 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from modelwright.planning.parametrization import Factors, Growths, adam_factors, muon_factors, plain_name
 from modelwright.training.device_peaks import probe_cpu
-from modelwright.training.optimizer import NamedParameters, Optimizer, OptimizerConfig, can_fuse, optimizers, parameter_groups
+from modelwright.training.optimizer import (
+    NamedParameters,
+    Optimizer,
+    OptimizerConfig,
+    can_fuse,
+    factors_by_name,
+    optimizers,
+    parameter_groups,
+)
 from modelwright.training.orthogonalization import Coefficients, orthogonalize
 
 _NOT_HIDDEN = re.compile(r"(^|\.)(stem|head|router)\.|embed|position|token|table|convolution")
 _PROJECTION = re.compile(r"(?:^|\.)attention\.project\.weight$")
 _GATES = re.compile(r"(?:^|\.)weight_[ih]h_l\d+(?:_reverse)?$")
+
+
+ADAM_EPSILON = 1e-8
+"""AdamW's own default."""
 
 
 @optimizers.register("muon")
@@ -28,6 +41,7 @@ class MuonConfig(OptimizerConfig):
     Updates are scaled to the root mean square of AdamW's (arXiv:2502.16982, eq. 4), so that one learning rate suits both.
     """
 
+    transfers: ClassVar[bool] = True
     name: Literal["muon"] = "muon"
     learning_rate: float = Field(default=2e-3, gt=0)
     """Base learning rate; the schedule multiplies it."""
@@ -52,7 +66,12 @@ class MuonConfig(OptimizerConfig):
         """The same settings with the format that is fastest on a device: bfloat16 but on a CPU without instructions for it."""
         return self if self.format != "auto" else self.replace(format=fastest_format(device))
 
-    def build(self, named_parameters: NamedParameters) -> Optimizer:
+    def times(self, factor: float) -> Self:
+        """The same settings with every learning rate `factor` times as high."""
+        others = None if self.adam_learning_rate is None else self.adam_learning_rate * factor
+        return self.replace(learning_rate=self.learning_rate * factor, adam_learning_rate=others)
+
+    def build(self, named_parameters: NamedParameters, growths: Growths | None = None) -> Optimizer:
         """An optimizer of those parameters; plain AdamW if none of them is a hidden matrix."""
         learning = [(name, parameter) for name, parameter in named_parameters if parameter.requires_grad]
         hidden = [(name, parameter) for name, parameter in learning if is_hidden_matrix(name, parameter)]
@@ -70,10 +89,12 @@ class MuonConfig(OptimizerConfig):
                     coefficients=self.coefficients,
                     iterations=self.iterations,
                     format=fastest_format(hidden[0][1].device) if self.format == "auto" else self.format,
+                    factors=None if not growths else [_factors(name, shapes, growths) for name, _ in hidden],
                 )
             )
         if others:
-            groups = parameter_groups(others, self.adam_learning_rate or self.learning_rate, self.weight_decay)
+            factors = factors_by_name(growths, lambda growth: adam_factors(growth, decoupled=True))
+            groups = parameter_groups(others, self.adam_learning_rate or self.learning_rate, self.weight_decay, factors, ADAM_EPSILON)
             parts.append(torch.optim.AdamW(groups, betas=(self.beta1, self.beta2), fused=can_fuse(groups)))
         return Composite(parts)
 
@@ -107,6 +128,16 @@ def fused_rows(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, .
     return (rows,)
 
 
+def _factors(name: str, shapes: Mapping[str, tuple[int, ...]], growths: Growths) -> Factors:
+    """The factors of a hidden matrix, whose update is as long as its longest side asks for."""
+    growth = growths.get(plain_name(name))
+    if growth is None:
+        return Factors()
+    base = {other: growths[plain_name(other)].base_shape for other in shapes if plain_name(other) in growths}
+    longest, base_longest = (max(*fused_rows(name, known), known[name][-1]) for known in (shapes, base))
+    return muon_factors(growth, longest, base_longest)
+
+
 class Muon(torch.optim.Optimizer):
     """The updates of `torch.optim.Muon`, for all matrices of equal shape at once, lying or standing.
 
@@ -114,12 +145,13 @@ class Muon(torch.optim.Optimizer):
         parameters: matrices (P, Q) or stacks of them (N, P, Q).
         rows: of each of the matrices into which a parameter is cut, from top to bottom, each of which is orthogonalized by itself; together
             all of its P rows. Stacks are not cut.
-        learning_rate: also `initial_lr` of the one group.
+        learning_rate: also `initial_lr` of its group.
         weight_decay: share, times the learning rate, by which a step shrinks weights.
         momentum: of Nesterov's kind.
         coefficients: of the iterations.
         iterations: how many.
         format: of the numbers in them.
+        factors: of each parameter's learning rate and weight decay; parameters of equal factors are a group, and None makes one group.
     """
 
     def __init__(
@@ -133,9 +165,17 @@ class Muon(torch.optim.Optimizer):
         coefficients: Coefficients = "jordan",
         iterations: int = 5,
         format: Literal["bfloat16", "float32"] = "float32",
+        factors: list[Factors] | None = None,
     ) -> None:
-        group = {"params": parameters, "lr": learning_rate, "initial_lr": learning_rate}
-        super().__init__([group], {"weight_decay": weight_decay, "momentum": momentum})
+        alike: dict[Factors, list[nn.Parameter]] = defaultdict(list)
+        for parameter, own in zip(parameters, factors or [Factors()] * len(parameters), strict=True):
+            alike[own].append(parameter)
+        groups = [
+            {"params": some, "weight_decay": weight_decay * own.weight_decay, "lr": rate, "initial_lr": rate}
+            for own, some in alike.items()
+            for rate in (learning_rate * own.learning_rate,)
+        ]
+        super().__init__(groups, {"weight_decay": weight_decay, "momentum": momentum})
         self._rows = dict(zip(parameters, rows, strict=True))
         self._coefficients: Coefficients = coefficients
         self._iterations = iterations

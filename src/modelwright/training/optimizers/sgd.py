@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
 
 from modelwright.core.errors import InputError
-from modelwright.training.optimizer import NamedParameters, Optimizer, OptimizerConfig, can_fuse, optimizers, parameter_groups
+from modelwright.planning.parametrization import Growths, sgd_factors
+from modelwright.training.optimizer import (
+    NamedParameters,
+    Optimizer,
+    OptimizerConfig,
+    can_fuse,
+    factors_by_name,
+    optimizers,
+    parameter_groups,
+)
 
 
 @optimizers.register("sgd")
 class SGDConfig(OptimizerConfig):
     """`torch.optim.SGD`; Nesterov's momentum unless switched off."""
 
+    transfers: ClassVar[bool] = True
+    adaptive: ClassVar[bool] = False
     name: Literal["sgd"] = "sgd"
     learning_rate: float = Field(default=0.05, gt=0)
     """Base learning rate; the schedule multiplies it."""
@@ -31,7 +42,8 @@ class SGDConfig(OptimizerConfig):
             raise InputError("nesterov needs momentum", remedy="Set momentum above 0, or nesterov: false")
         return self
 
-    def build(self, named_parameters: NamedParameters) -> Optimizer:
+    def build(self, named_parameters: NamedParameters, growths: Growths | None = None) -> Optimizer:
         """An optimizer of those parameters."""
-        groups = parameter_groups(named_parameters, self.learning_rate, self.weight_decay)
+        factors = factors_by_name(growths, sgd_factors)
+        groups = parameter_groups(named_parameters, self.learning_rate, self.weight_decay, factors)
         return torch.optim.SGD(groups, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov, fused=can_fuse(groups))
