@@ -122,6 +122,7 @@ DECODERS = {
     "default": (TransformerConfig(width=32), HeadConfig(), "persimmon"),
     "llama": (TransformerConfig(preset="llama-1m", width=32, num_heads=4, depth=2), HeadConfig(), "llama"),
     "gpt2": (TransformerConfig(preset="gpt2-124m", width=32, num_heads=4, depth=2), HeadConfig(tied=False), "gpt2"),
+    "scaled": (small("transformer"), HeadConfig(scale=0.25), "persimmon"),
     "experts": (
         TransformerConfig(preset="llama-1m", width=32, num_heads=4, depth=2, experts=4, qk_norm=True, window=5),
         HeadConfig(),

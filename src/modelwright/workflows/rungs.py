@@ -32,6 +32,7 @@ from modelwright.training.schedules.wsd import WarmupStableDecayConfig
 from modelwright.training.trainer import Trainer
 from modelwright.workflows.job import Job, probe
 from modelwright.workflows.recipe import Recipe
+from modelwright.workflows.transfer import transferred
 
 DECAY = 0.3
 """Share of a training in which its learning rate decays."""
@@ -131,7 +132,7 @@ def branch_point(steps: int) -> int:
 
 def sized(recipe: Recipe, model: FamilyConfig) -> Recipe:
     """The recipe with another size of its model, and the hyperparameters carried over to it."""
-    return recipe.replace(model=model)
+    return transferred(recipe.replace(model=model), recipe)
 
 
 def point_of(params: float, data: float, unique: float, compute: float) -> Points:
