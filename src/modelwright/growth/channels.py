@@ -1,0 +1,125 @@
+"""Channels: which channel of the old network each channel of the wider one repeats, and how weights are shared among the repeats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from modelwright.core.errors import InputError
+from modelwright.core.randomness import generator
+
+NOISE = 0.5
+"""Deviation of what tells repeats apart, as a share of that of the weights it is added to (see LOG.md)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """The channels of a wider network as repeats of those of the old one; Chen et al. 2016 (Net2Net), equation 1.
+
+    Attributes:
+        index: (new,) int64, the old channel that each new one repeats.
+        old: number of old channels, each of which is repeated at least once.
+        gain: (new,) float64, how many times as large as the old one a new channel is.
+    """
+
+    index: Tensor
+    old: int
+    gain: Tensor
+
+    @classmethod
+    def of(cls, index: Tensor, old: int, gain: Tensor | None = None) -> Channels:
+        """Repeats as `index` says, by default as large as the old channels."""
+        return cls(index, old, torch.ones(len(index), dtype=torch.float64) if gain is None else gain)
+
+    @classmethod
+    def spread(cls, old: int, new: int) -> Channels:
+        """Each old channel as often as the others, or once more, its repeats beside each other.
+
+        Raises:
+            InputError: there are fewer new channels than old ones.
+        """
+        if new < old:
+            raise InputError(f"{old} channels can't be carried over into {new}", expected="a network that is nowhere narrower")
+        return cls.of(torch.arange(new) * old // new, old)
+
+    @classmethod
+    def same(cls, width: int) -> Channels:
+        """Channels that stay what they are."""
+        return cls.spread(width, width)
+
+    @property
+    def counts(self) -> Tensor:
+        """(new,) float64, how many repeats a channel has, itself included."""
+        return torch.bincount(self.index, minlength=self.old).double()[self.index]
+
+    @property
+    def even(self) -> bool:
+        """Whether every old channel is repeated equally often."""
+        return bool((self.counts * self.old == len(self.index)).all())
+
+    @property
+    def plain(self) -> bool:
+        """Whether all are as large as the old ones."""
+        return bool((self.gain == 1).all())
+
+    def times(self, sections: int) -> Channels:
+        """The same in each of several sections that lie behind each other, such as the gates of a recurrent layer."""
+        index = torch.cat([self.index + section * self.old for section in range(sections)])
+        return Channels(index, sections * self.old, self.gain.repeat(sections))
+
+    def enlarged(self, factor: Tensor | float) -> Channels:
+        """The same, `factor` times as large."""
+        return replace(self, gain=self.gain * factor)
+
+    def positions(self, number: int, *, last: bool) -> Channels:
+        """The same at each of a number of positions, flattened; the position goes fastest if it is `last`."""
+        place, old, index = torch.arange(number), number * self.old, self.index
+        if last:
+            return Channels(
+                (index[:, None] * number + place).flatten(), old, self.gain[:, None].expand(len(index), number).flatten()
+            )
+        return Channels((place[:, None] * self.old + index).flatten(), old, self.gain.repeat(number))
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How the weights that read a channel are shared among its repeats.
+
+    Each repeat gets an even share and a random number; over the repeats of a channel these sum to zero, so that the outputs stay what they are and
+    the repeats get different gradients (the freedom of Wang et al. 2024, LEMON, section 4; Net2Net adds noise that changes the outputs).
+
+    Attributes:
+        seed: decides the random numbers.
+        noise: their deviation, as a share of that of the weights.
+        rotary: whether queries and keys are turned.
+        slopes: of ALiBi, in the old network and in the new one; empty where there is none.
+    """
+
+    seed: int
+    noise: float = NOISE
+    rotary: bool = False
+    slopes: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    _drawn: list[int] = field(default_factory=lambda: [0])
+
+    def __call__(self, weight: Tensor, channels: Channels, dim: int = 1) -> Tensor:
+        """Weights that read the old channels -> those that read the new ones, along `dim`."""
+        shape = [1] * weight.ndim
+        shape[dim] = -1
+        index = channels.index.to(weight.device)
+        counts, gain = (values.to(weight).view(shape) for values in (channels.counts, channels.gain))
+        shared = weight.index_select(dim, index) / counts
+        if self.noise and len(index) > channels.old:
+            shared = shared + self._apart(shared, index, channels.old, counts, dim)
+        return shared / gain
+
+    def _apart(self, shared: Tensor, index: Tensor, old: int, counts: Tensor, dim: int) -> Tensor:
+        """Random numbers that sum to zero over the repeats of a channel."""
+        self._drawn[0] += 1
+        draws = torch.empty(shared.shape, dtype=torch.float64).normal_(generator=generator(self.seed, "growth", self._drawn[0])).to(shared)
+        draws *= self.noise * shared.square().mean().sqrt()
+        shape = list(shared.shape)
+        shape[dim] = old
+        sums = torch.zeros(shape, dtype=shared.dtype, device=shared.device).index_add(dim, index, draws)
+        return draws - sums.index_select(dim, index) / counts
