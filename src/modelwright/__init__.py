@@ -1,6 +1,6 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
-The verbs of the command line are functions here, under the same names: `build`, `train`, `evaluate`, `predict`, `generate`, `describe`,
+The verbs of the command line are functions here, under the same names: `build`, `train`, `evaluate`, `predict`, `generate`, `grow`, `describe`,
 `plan`, `ledger`, `recipes`, `doctor`. They are imported when they are first used.
 """
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from modelwright.workflows.doctor import doctor
     from modelwright.workflows.evaluate import evaluate
     from modelwright.workflows.generate import generate
+    from modelwright.workflows.grow import grow
     from modelwright.workflows.ledger import ledger
     from modelwright.workflows.plan import plan
     from modelwright.workflows.predict import predict
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
     from modelwright.workflows.train import train
 
 _HOMES = {
-    **{verb: verb for verb in ("build", "describe", "doctor", "evaluate", "generate", "ledger", "plan", "predict", "recipes", "train")},
+    **{verb: verb for verb in ("build", "describe", "doctor", "evaluate", "generate", "grow", "ledger", "plan", "predict", "recipes", "train")},
     "Recipe": "recipe",
     "load_recipe": "recipe",
 }
 
 __all__ = [
-    "Recipe", "__version__", "build", "describe", "doctor", "evaluate", "generate", "ledger", "load_recipe", "plan", "predict", "recipes", "train",
+    "Recipe", "__version__", "build", "describe", "doctor", "evaluate", "generate", "grow", "ledger", "load_recipe", "plan", "predict", "recipes", "train",
 ]  # fmt: skip
 
 

@@ -22,16 +22,18 @@ class Channels:
         index: (new,) int64, the old channel that each new one repeats.
         old: number of old channels, each of which is repeated at least once.
         gain: (new,) float64, how many times as large as the old one a new channel is.
+        live: (new,) bool, whether a channel is a repeat; the others are fresh, nothing reads them at first, and their index means nothing.
     """
 
     index: Tensor
     old: int
     gain: Tensor
+    live: Tensor
 
     @classmethod
-    def of(cls, index: Tensor, old: int, gain: Tensor | None = None) -> Channels:
-        """Repeats as `index` says, by default as large as the old channels."""
-        return cls(index, old, torch.ones(len(index), dtype=torch.float64) if gain is None else gain)
+    def of(cls, index: Tensor, old: int, live: Tensor | None = None) -> Channels:
+        """Repeats as `index` says, as large as the old channels; all of them live by default."""
+        return cls(index, old, torch.ones(len(index), dtype=torch.float64), torch.ones(len(index), dtype=torch.bool) if live is None else live)
 
     @classmethod
     def spread(cls, old: int, new: int) -> Channels:
@@ -45,6 +47,16 @@ class Channels:
         return cls.of(torch.arange(new) * old // new, old)
 
     @classmethod
+    def extended(cls, old: int, new: int) -> Channels:
+        """Each old channel once, and fresh ones behind them.
+
+        Raises:
+            InputError: there are fewer new channels than old ones.
+        """
+        cls.spread(old, new)
+        return cls.of(torch.arange(new) % old, old, torch.arange(new) < old)
+
+    @classmethod
     def same(cls, width: int) -> Channels:
         """Channels that stay what they are."""
         return cls.spread(width, width)
@@ -52,12 +64,12 @@ class Channels:
     @property
     def counts(self) -> Tensor:
         """(new,) float64, how many repeats a channel has, itself included."""
-        return torch.bincount(self.index, minlength=self.old).double()[self.index]
+        return torch.bincount(self.index[self.live], minlength=self.old).double()[self.index]
 
     @property
     def even(self) -> bool:
         """Whether every old channel is repeated equally often."""
-        return bool((self.counts * self.old == len(self.index)).all())
+        return bool(self.live.all() and (self.counts * self.old == len(self.index)).all())
 
     @property
     def plain(self) -> bool:
@@ -67,7 +79,7 @@ class Channels:
     def times(self, sections: int) -> Channels:
         """The same in each of several sections that lie behind each other, such as the gates of a recurrent layer."""
         index = torch.cat([self.index + section * self.old for section in range(sections)])
-        return Channels(index, sections * self.old, self.gain.repeat(sections))
+        return Channels(index, sections * self.old, self.gain.repeat(sections), self.live.repeat(sections))
 
     def enlarged(self, factor: Tensor | float) -> Channels:
         """The same, `factor` times as large."""
@@ -75,12 +87,12 @@ class Channels:
 
     def positions(self, number: int, *, last: bool) -> Channels:
         """The same at each of a number of positions, flattened; the position goes fastest if it is `last`."""
-        place, old, index = torch.arange(number), number * self.old, self.index
-        if last:
-            return Channels(
-                (index[:, None] * number + place).flatten(), old, self.gain[:, None].expand(len(index), number).flatten()
-            )
-        return Channels((place[:, None] * self.old + index).flatten(), old, self.gain.repeat(number))
+        place, each = torch.arange(number), self.times(number)
+        if not last:
+            return each
+        order = (place * len(self.index) + torch.arange(len(self.index))[:, None]).flatten()
+        index = (self.index[:, None] * number + place).flatten()
+        return Channels(index, each.old, each.gain[order], each.live[order])
 
 
 @dataclass(frozen=True)
@@ -93,12 +105,14 @@ class Sharing:
     Attributes:
         seed: decides the random numbers.
         noise: their deviation, as a share of that of the weights.
+        fresh: whether what is between two maps is extended by fresh channels, rather than repeated, where nothing norms it.
         rotary: whether queries and keys are turned.
         slopes: of ALiBi, in the old network and in the new one; empty where there is none.
     """
 
     seed: int
     noise: float = NOISE
+    fresh: bool = True
     rotary: bool = False
     slopes: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     _drawn: list[int] = field(default_factory=lambda: [0])
@@ -109,17 +123,29 @@ class Sharing:
         shape[dim] = -1
         index = channels.index.to(weight.device)
         counts, gain = (values.to(weight).view(shape) for values in (channels.counts, channels.gain))
-        shared = weight.index_select(dim, index) / counts
-        if self.noise and len(index) > channels.old:
-            shared = shared + self._apart(shared, index, channels.old, counts, dim)
+        live = channels.live.to(weight).view(shape)
+        shared = weight.index_select(dim, index) * (live / counts)
+        if self.noise and counts.max() > 1:
+            shared = shared + self._apart(shared, index, channels.old, live / counts, dim)
         return shared / gain
 
-    def _apart(self, shared: Tensor, index: Tensor, old: int, counts: Tensor, dim: int) -> Tensor:
-        """Random numbers that sum to zero over the repeats of a channel."""
+    def _apart(self, shared: Tensor, index: Tensor, old: int, part: Tensor, dim: int) -> Tensor:
+        """Random numbers that sum to zero over the repeats of a channel, each of which has an even `part` of it."""
         self._drawn[0] += 1
         draws = torch.empty(shared.shape, dtype=torch.float64).normal_(generator=generator(self.seed, "growth", self._drawn[0])).to(shared)
-        draws *= self.noise * shared.square().mean().sqrt()
+        draws *= self.noise * shared.square().mean().sqrt() * (part > 0)
         shape = list(shared.shape)
         shape[dim] = old
         sums = torch.zeros(shape, dtype=shared.dtype, device=shared.device).index_add(dim, index, draws)
-        return draws - sums.index_select(dim, index) / counts
+        return draws - sums.index_select(dim, index) * part
+
+    def between(self, old: int, new: int) -> Channels:
+        """Channels between two maps, which no norm sees."""
+        return Channels.extended(old, new) if self.fresh else Channels.spread(old, new)
+
+
+def fill(new: Tensor, rows: Tensor, live: Tensor, dim: int = 0) -> None:
+    """Fill a wider tensor with rows that repeat old ones, but for those of fresh channels, which stay as they are."""
+    shape = [1] * new.ndim
+    shape[dim] = -1
+    new.copy_(torch.where(live.view(shape).to(new.device), rows, new))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from modelwright.core.errors import InputError
-from modelwright.growth.channels import Channels, Sharing
+from modelwright.growth.channels import Channels, Sharing, fill
 from modelwright.nn.convolution import ResidualBlock
 from modelwright.nn.experts import Experts
 from modelwright.nn.feedforward import FeedForward, maps_in
@@ -54,9 +54,9 @@ def _sequential(new: nn.Sequential, old: nn.Module, incoming: Channels, share: S
 
 def widen_map(new: nn.Module, old: nn.Module, incoming: Channels, share: Sharing, outgoing: Channels) -> Channels:
     """Widen a linear map or a convolution whose outputs are repeated as `outgoing` says."""
-    new.weight.copy_(share(old.weight[outgoing.index], incoming))  # type: ignore[operator, index]
+    fill(new.weight, share(old.weight[outgoing.index], incoming), outgoing.live)  # type: ignore[arg-type, index]
     if old.bias is not None:
-        new.bias.copy_(old.bias[outgoing.index])  # type: ignore[operator, index]
+        fill(new.bias, old.bias[outgoing.index], outgoing.live)  # type: ignore[arg-type, index]
     return outgoing
 
 
@@ -148,7 +148,7 @@ def _check_even(channels: Channels) -> None:
 @widen.register
 def _feedforward(new: FeedForward, old: nn.Module, incoming: Channels, share: Sharing) -> Channels:
     assert isinstance(old, FeedForward)
-    hidden = Channels.spread(old.output.in_features, new.output.in_features)
+    hidden = share.between(old.output.in_features, new.output.in_features)
     widen_map(new.expand, old.expand, incoming, share, hidden.times(maps_in(old.inner)))
     return widen(new.output, old.output, hidden, share)
 
@@ -157,9 +157,10 @@ def _feedforward(new: FeedForward, old: nn.Module, incoming: Channels, share: Sh
 def _experts(new: Experts, old: nn.Module, incoming: Channels, share: Sharing) -> Channels:
     assert isinstance(old, Experts)
     widen(new.router, old.router, incoming, share)
-    hidden = Channels.spread(old.output.shape[2], new.output.shape[2])
+    hidden = share.between(old.output.shape[2], new.output.shape[2])
     outgoing = Channels.spread(old.output.shape[1], new.output.shape[1])
-    new.expand.copy_(share(old.expand[:, hidden.times(maps_in(old.inner)).index], incoming, dim=2))
+    rows = hidden.times(maps_in(old.inner))
+    fill(new.expand, share(old.expand[:, rows.index], incoming, dim=2), rows.live, dim=1)
     new.output.copy_(share(old.output[:, outgoing.index], hidden, dim=2))
     return outgoing
 
