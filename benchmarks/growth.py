@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -80,8 +79,8 @@ SETUPS = {
         0.02, 0.02, 0.02, (0.005, 0.01, 0.02, 0.04), 24, 400, 400,
     ),
     "transformer-small": Setup(
-        TEXT, {"family": "transformer", "width": 32, "depth": 2, "num_heads": 2, "feedforward_ratio": 4}, MUON,
-        0.02, 0.02, 0.02, (0.01, 0.02, 0.04), 16, 1000, 1000,
+        {**TEXT, "context": 32}, {"family": "transformer", "width": 32, "depth": 2, "num_heads": 2, "feedforward_ratio": 4}, MUON,
+        0.02, 0.02, 0.02, (0.01, 0.02, 0.04), 16, 1200, 600,
     ),
     "lstm": Setup(
         TEXT, {"family": "lstm", "width": 64, "depth": 1, "dropout": 0.0}, MUON, 0.02, 0.02, 0.02, (0.005, 0.01, 0.02, 0.04), 24, 400, 400
@@ -152,7 +151,7 @@ def compare(setup: Setup, dataset: Dataset, seed: int, shares: tuple[float, ...]
     """One seed: the loss from scratch, and the share of its compute with which the grown network reaches it."""
     bench = Bench(setup, dataset, seed)
     job, network, small_loss, small_flops = bench.small(small_steps)
-    start, family = bench.grown(job, network)
+    _, family = bench.grown(job, network)
     large = bench.job(family, steps, setup.scratch)
     scratch_family = job.recipe.model.scaled(width=2, depth=2)
     scratch_job = bench.job(scratch_family, steps, setup.scratch)
@@ -217,7 +216,9 @@ def main() -> None:
         return
     result = Result(f"growth-{arguments.setup}", f"What does growing save a {arguments.setup}, twice as wide and twice as deep?")
     for seed in range(arguments.seeds):
-        result.add("grown", compare(setup, dataset, seed, SHARES, steps, small_steps), command=f"python benchmarks/growth.py {arguments.setup}")
+        result.add(
+            "grown", compare(setup, dataset, seed, SHARES, steps, small_steps), command=f"python benchmarks/growth.py {arguments.setup}"
+        )
     columns = [
         Column("loss from scratch", "scratch_loss", 4, is_score=True),
         Column("compute saved, %", "saved", 1, less_is_better=False, is_score=True),

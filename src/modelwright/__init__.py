@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from modelwright.workflows.train import train
 
 _HOMES = {
-    **{verb: verb for verb in ("build", "describe", "doctor", "evaluate", "generate", "grow", "ledger", "plan", "predict", "recipes", "train")},
+    **{
+        verb: verb
+        for verb in ("build", "describe", "doctor", "evaluate", "generate", "grow", "ledger", "plan", "predict", "recipes", "train")
+    },
     "Recipe": "recipe",
     "load_recipe": "recipe",
 }

@@ -49,7 +49,5 @@ def grow(
     from modelwright.workflows.grow import grow as work
 
     reporter = reporter_of(printing)
-    result = work(
-        run, width=width, depth=depth, budget=budget, output=output, settings=settings or (), reporter=reporter, started=STARTED
-    )
+    result = work(run, width=width, depth=depth, budget=budget, output=output, settings=settings or (), reporter=reporter, started=STARTED)
     answer(printing, result)

@@ -33,7 +33,9 @@ class Channels:
     @classmethod
     def of(cls, index: Tensor, old: int, live: Tensor | None = None) -> Channels:
         """Repeats as `index` says, as large as the old channels; all of them live by default."""
-        return cls(index, old, torch.ones(len(index), dtype=torch.float64), torch.ones(len(index), dtype=torch.bool) if live is None else live)
+        return cls(
+            index, old, torch.ones(len(index), dtype=torch.float64), torch.ones(len(index), dtype=torch.bool) if live is None else live
+        )
 
     @classmethod
     def spread(cls, old: int, new: int) -> Channels:

@@ -20,7 +20,7 @@ from modelwright.models.family import FamilyConfig
 from modelwright.models.network import Network, build_network
 from modelwright.nn.head import HeadConfig
 from modelwright.nn.mode import evaluating
-from modelwright.nn.stem import Stem, StemConfig
+from modelwright.nn.stem import StemConfig
 from modelwright.nn.stems.embedding import EmbeddingStem
 from modelwright.nn.token_head import TokenHead
 

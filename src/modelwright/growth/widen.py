@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import singledispatch
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from modelwright.core.errors import InputError
 from modelwright.growth.channels import Channels, Sharing, fill
@@ -41,7 +41,9 @@ def widen(new: nn.Module, old: nn.Module, incoming: Channels, share: Sharing) ->
     """
     if not old.state_dict() and not new.state_dict():
         return incoming
-    raise InputError(f"nobody said how a {type(new).__name__} is widened", remedy="Give it a rule by modelwright.growth.widen.widen.register")
+    raise InputError(
+        f"nobody said how a {type(new).__name__} is widened", remedy="Give it a rule by modelwright.growth.widen.widen.register"
+    )
 
 
 @widen.register
@@ -221,5 +223,3 @@ def _pool(new: Pool, old: nn.Module, incoming: Channels, share: Sharing) -> Chan
 def _head(new: Head, old: nn.Module, incoming: Channels, share: Sharing) -> Channels:
     assert isinstance(old, Head)
     return widen(new.linear, old.linear, widen(new.pool, old.pool, incoming, share), share)
-
-

@@ -39,26 +39,27 @@ class MLPGrower(Grower):
         if config.residual:
             _deepen_residual(new, old, config.depth)
             return []
-        size = len(old.layers) // config.depth
+        parts, kept = [*new.layers], [*old.layers]
+        size = len(kept) // config.depth
         norms: list[nn.Module] = []
-        for number, (source, itself) in enumerate(places(config.depth, len(new.layers) // size)):
-            parts = new.layers[number * size : (number + 1) * size]
-            if itself:
-                for part, kept in zip(parts, old.layers[source * size :], strict=False):
-                    carry(part, kept)
-            else:
-                norms += pass_on(parts)
+        for number, (source, itself) in enumerate(places(config.depth, len(parts) // size)):
+            layer = parts[number * size : (number + 1) * size]
+            if not itself:
+                norms += pass_on(layer)
+                continue
+            for part, like in zip(layer, kept[source * size : (source + 1) * size], strict=True):
+                carry(part, like)
         return norms
 
 
 def _deepen_residual(new: MLP, old: MLP, depth: int) -> None:
     """Between the first map and the norm and activation at the end are the blocks."""
-    further = len(new.layers) - len(old.layers) + depth
-    carry(new.layers[0], old.layers[0])
-    for ending, kept in zip(new.layers[1 + further :], old.layers[1 + depth :], strict=True):
-        carry(ending, kept)
-    for block, (source, itself) in zip(new.layers[1 : 1 + further], places(depth, further), strict=True):
+    parts, kept = [*new.layers], [*old.layers]
+    end = len(parts) - len(kept) + depth + 1
+    for part, like in zip([parts[0], *parts[end:]], [kept[0], *kept[1 + depth :]], strict=True):
+        carry(part, like)
+    for block, (source, itself) in zip(parts[1:end], places(depth, end - 1), strict=True):
         assert isinstance(block, ResidualLayer)
-        borrow(block, old.layers[1 + source])
+        borrow(block, kept[1 + source])
         if not itself:
             silence_output(block.feedforward)
