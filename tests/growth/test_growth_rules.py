@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.errors import InputError
-from modelwright.growth.channels import Channels, Sharing
+from modelwright.growth.channels import NOISE, Channels, Sharing
 from modelwright.growth.deepen import places
 from modelwright.growth.grower import Grower, growers
 from modelwright.growth.network import compare_outputs
@@ -73,7 +73,7 @@ def _apart(noise: float) -> float:
 
 def test_repeats_part_in_training_and_would_not_without_noise():
     assert _apart(0.0) < 1e-5
-    assert _apart(0.5) > 0.1
+    assert _apart(NOISE) > 0.1
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn"])

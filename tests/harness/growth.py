@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from harness.families import Case, inputs
 
+from modelwright.growth.channels import NOISE
 from modelwright.growth.network import Grown, compare_outputs, grow_network
 from modelwright.models.network import Network, build_network
 from modelwright.nn.head import HeadConfig
@@ -25,7 +26,7 @@ def trained(case: Case, head: HeadConfig) -> Network:
     return network
 
 
-def grown(case: Case, *, width: float = 1, depth: float = 1, head: HeadConfig | None = None, noise: float = 0.5) -> tuple[Network, Grown]:
+def grown(case: Case, *, width: float = 1, depth: float = 1, head: HeadConfig | None = None, noise: float = NOISE) -> tuple[Network, Grown]:
     """The case's network and what it grows to."""
     head = head or HeadConfig()
     network = trained(case, head)

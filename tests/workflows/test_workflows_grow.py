@@ -50,6 +50,8 @@ def test_a_grown_run_holds_everything_and_where_it_came_from(digits, command, tm
     recipe = yaml.safe_load(run.recipe.read_text())
     assert recipe["model"]["channels"] == [8, 16]
     assert recipe["model"]["blocks"] == 2
+    parent = yaml.safe_load((digits / "recipe.yaml").read_text())
+    assert recipe["training"]["optimizer"]["learning_rate"] == parent["training"]["optimizer"]["learning_rate"] / 4
     assert "same outputs on 180 examples" in " ".join(err.split())
     assert "grew" in err
 
@@ -77,10 +79,14 @@ def test_a_budget_of_0_grows_only(digits, command, tmp_path):
     assert yaml.safe_load(again.run.recipe.read_text())["name"] == yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["name"]
 
 
+RATE = ["training.optimizer.learning_rate=0.002"]
+
+
 def test_a_run_on_a_table_grows_in_width_by_any_factor(run, tmp_path):
-    outcome = mw.grow(run, width=1.25, budget="10 steps", output=tmp_path / "run", settings=["training.batch_size=32", "model.dropout=0"])
+    outcome = mw.grow(run, width=1.25, budget="10 steps", output=tmp_path / "run", settings=["training.batch_size=32", "model.dropout=0", *RATE])
     recipe = yaml.safe_load(outcome.run.recipe.read_text())
     assert (recipe["model"]["width"], recipe["model"]["dropout"], recipe["training"]["batch_size"]) == (320, 0, 32)
+    assert recipe["training"]["optimizer"]["learning_rate"] == 0.002
 
 
 def test_a_language_model_grows_and_writes(command, tmp_path):

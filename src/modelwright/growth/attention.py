@@ -21,7 +21,7 @@ def _attention(new: Attention, old: nn.Module, incoming: Channels, share: Sharin
     """Queries are what reads keys: shared among their repeats, zero where a key is fresh, and larger, as a wider head divides scores by more."""
     assert isinstance(old, Attention)
     heads, keys = _heads(old, new, share)
-    inside = share.between(old.head_width, new.head_width)
+    inside = Channels.spread(old.head_width, new.head_width)
     compared = _planes(old.head_width, new.head_width) if share.rotary else inside
     larger = math.sqrt(new.head_width / old.head_width)
     # A norm sees all channels of a head, so that each has to be repeated; that of queries then says what of them counts.
@@ -66,7 +66,7 @@ def _heads(old: Attention, new: Attention, share: Sharing) -> tuple[Channels, Ch
     group, wider_group = old.num_heads // old.num_kv_heads, new.num_heads // new.num_kv_heads
     if any(share.slopes) and old.num_heads != new.num_heads:
         return _heads_by_slope(*share.slopes, group, wider_group)
-    keys, within = share.between(old.num_kv_heads, new.num_kv_heads), share.between(group, wider_group)
+    keys, within = Channels.spread(old.num_kv_heads, new.num_kv_heads), Channels.spread(group, wider_group)
     queries = (keys.index[:, None] * group + within.index).flatten()
     return Channels.of(queries, old.num_heads, _both(keys, within)), keys
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from modelwright.core.errors import InputError
 from modelwright.core.randomness import generator
 
-NOISE = 0.5
+NOISE = 2.0
 """Deviation of what tells repeats apart, as a share of that of the weights it is added to (see LOG.md)."""
 
 
@@ -47,16 +47,6 @@ class Channels:
         if new < old:
             raise InputError(f"{old} channels can't be carried over into {new}", expected="a network that is nowhere narrower")
         return cls.of(torch.arange(new) * old // new, old)
-
-    @classmethod
-    def extended(cls, old: int, new: int) -> Channels:
-        """Each old channel once, and fresh ones behind them.
-
-        Raises:
-            InputError: there are fewer new channels than old ones.
-        """
-        cls.spread(old, new)
-        return cls.of(torch.arange(new) % old, old, torch.arange(new) < old)
 
     @classmethod
     def same(cls, width: int) -> Channels:
@@ -107,14 +97,12 @@ class Sharing:
     Attributes:
         seed: decides the random numbers.
         noise: their deviation, as a share of that of the weights.
-        fresh: whether what is between two maps is extended by fresh channels, rather than repeated, where nothing norms it.
         rotary: whether queries and keys are turned.
         slopes: of ALiBi, in the old network and in the new one; empty where there is none.
     """
 
     seed: int
     noise: float = NOISE
-    fresh: bool = True
     rotary: bool = False
     slopes: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     _drawn: list[int] = field(default_factory=lambda: [0])
@@ -140,10 +128,6 @@ class Sharing:
         shape[dim] = old
         sums = torch.zeros(shape, dtype=shared.dtype, device=shared.device).index_add(dim, index, draws)
         return draws - sums.index_select(dim, index) * part
-
-    def between(self, old: int, new: int) -> Channels:
-        """Channels between two maps, which no norm sees."""
-        return Channels.extended(old, new) if self.fresh else Channels.spread(old, new)
 
 
 def fill(new: Tensor, rows: Tensor, live: Tensor, dim: int = 0) -> None:

@@ -150,7 +150,7 @@ def _check_even(channels: Channels) -> None:
 @widen.register
 def _feedforward(new: FeedForward, old: nn.Module, incoming: Channels, share: Sharing) -> Channels:
     assert isinstance(old, FeedForward)
-    hidden = share.between(old.output.in_features, new.output.in_features)
+    hidden = Channels.spread(old.output.in_features, new.output.in_features)
     widen_map(new.expand, old.expand, incoming, share, hidden.times(maps_in(old.inner)))
     return widen(new.output, old.output, hidden, share)
 
@@ -159,7 +159,7 @@ def _feedforward(new: FeedForward, old: nn.Module, incoming: Channels, share: Sh
 def _experts(new: Experts, old: nn.Module, incoming: Channels, share: Sharing) -> Channels:
     assert isinstance(old, Experts)
     widen(new.router, old.router, incoming, share)
-    hidden = share.between(old.output.shape[2], new.output.shape[2])
+    hidden = Channels.spread(old.output.shape[2], new.output.shape[2])
     outgoing = Channels.spread(old.output.shape[1], new.output.shape[1])
     rows = hidden.times(maps_in(old.inner))
     fill(new.expand, share(old.expand[:, rows.index], incoming, dim=2), rows.live, dim=1)

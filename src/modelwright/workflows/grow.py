@@ -37,6 +37,9 @@ CALIBRATED = 2048
 """Training examples that the batch norms of further layers see."""
 BATCH = 64
 """Examples at a time."""
+SLOWER = 0.25
+"""Factor on the run's learning rate. A higher one loses first what was learnt, and a short training doesn't win it back (see LOG.md); Chen et
+al. 2016 (Net2Net, section 3.3) go on with a tenth."""
 
 
 def grow(
@@ -134,6 +137,8 @@ def _finished(run: Run) -> Bundle:
 def _changed(recipe: Recipe, family: FamilyConfig, settings: Iterable[str], budget: str | float | None) -> Recipe:
     """The recipe of the grown network: that of the run, with its family's settings, a lower learning rate, and what the user sets."""
     values = recipe.model_dump(mode="json")
+    optimizer = values["training"]["optimizer"]
+    optimizer |= {key: SLOWER * rate for key, rate in optimizer.items() if key.endswith("learning_rate") and rate is not None}
     values["name"] = recipe.name if recipe.name.endswith("-grown") else f"{recipe.name}-grown"
     values["model"] = family.model_dump(mode="json")
     apply(values, settings, {"training.budget": budget})
