@@ -136,10 +136,10 @@ class Bench:
         return self.fit(larger, grown.network)
 
 
-def compare(bench: Bench, shares: tuple[float, ...], steps: int) -> dict[str, Any]:
+def compare(bench: Bench, shares: tuple[float, ...], steps: int, small_share: float) -> dict[str, Any]:
     """One seed: the loss from scratch, and the share of its compute with which the grown network reaches it."""
     setup = bench.setup
-    job, network, small_loss, small_flops = bench.fresh(bench.small, steps, setup.rate)
+    job, network, small_loss, small_flops = bench.fresh(bench.small, max(1, round(small_share * steps)), setup.rate)
     _, _, loss, flops = bench.fresh(bench.large, steps, setup.rate)
     points: list[tuple[float, float]] = []
     for share in shares:
@@ -193,6 +193,7 @@ def main() -> None:
     parser.add_argument("--depth", type=float, default=1)
     parser.add_argument("--quick", action="store_true", help="one seed, a tenth of the steps, nothing written")
     parser.add_argument("--tune", action="store_true", help="sweep the learning rates on a seed of its own")
+    parser.add_argument("--small-share", type=float, default=1, help="of the steps from scratch, that the small network is trained for")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
     arguments = parser.parse_args()
@@ -200,6 +201,7 @@ def main() -> None:
         parser.error("nothing grows: give --width 2, --depth 2 or both")
     prepare_machine()
     setup, name = SETUPS[arguments.setup], f"{arguments.setup}-width-{arguments.width:g}-depth-{arguments.depth:g}"
+    name += f"-small-{arguments.small_share:g}" if arguments.small_share != 1 else ""
     dataset = load(validate(Recipe, {"data": setup.data, "model": setup.large}).data, 0)
 
     def bench(seed: int) -> Bench:
@@ -209,15 +211,15 @@ def main() -> None:
         tune(bench(TUNING_SEED), setup.steps)
         return
     if arguments.quick:
-        say(**compare(bench(0), (0.5, 0.9), setup.steps // 10))
+        say(**compare(bench(0), (0.5, 0.9), setup.steps // 10, arguments.small_share))
         return
     result = Result(
         f"growth-{name}",
         f"What does growing save a {arguments.setup}, {arguments.width:g} times as wide, {arguments.depth:g} times as deep?",
     )
-    command = f"python benchmarks/growth.py {arguments.setup} --width {arguments.width:g} --depth {arguments.depth:g}"
+    command = f"python benchmarks/growth.py {arguments.setup} --width {arguments.width:g} --depth {arguments.depth:g} --small-share {arguments.small_share:g}"
     for seed in arguments.seeds:
-        result.add("grown", compare(bench(seed), tuple(arguments.shares), setup.steps), command=command)
+        result.add("grown", compare(bench(seed), tuple(arguments.shares), setup.steps, arguments.small_share), command=command)
         say(**result.runs[-1]["values"])
     columns = [
         Column("loss from scratch", "scratch_loss", 4, is_score=True),
@@ -231,7 +233,7 @@ def main() -> None:
 REMARKS = (
     "Saved: 1 minus the compute with which the grown network reaches the loss of the one from scratch, as a share of the latter's compute, read along straight "
     "lines between the trainings that were made. The second column counts the small network's training in; it was trained for as many steps as the large "
-    "one from scratch."
+    "one from scratch, or for the share of them that --small-share says."
 )
 
 if __name__ == "__main__":

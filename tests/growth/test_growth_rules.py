@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.errors import InputError
+from modelwright.core.randomness import generator
 from modelwright.growth.channels import NOISE, Channels, Sharing
 from modelwright.growth.deepen import places
 from modelwright.growth.grower import Grower, growers
@@ -35,16 +36,30 @@ def test_channels_are_repeated_beside_each_other():
         Channels.spread(4, 3)
 
 
+def sharing(seed: int, noise: float = NOISE) -> Sharing:
+    return Sharing(generator(seed), noise)
+
+
 def test_shares_sum_to_the_weight_and_differ():
     weight, channels = torch.randn(4, 3, dtype=torch.float64), Channels.spread(3, 7)
-    shared = Sharing(0)(weight, channels)
+    shared = sharing(0)(weight, channels)
     back = torch.zeros(4, 3, dtype=torch.float64).index_add(1, channels.index, shared)
     torch.testing.assert_close(back, weight, atol=1e-14, rtol=0)
     assert (shared[:, 0] - shared[:, 1]).abs().min() > 1e-6
-    assert torch.equal(Sharing(0)(weight, channels), shared)
-    assert not torch.equal(Sharing(1)(weight, channels), shared)
-    assert torch.equal(Sharing(0)(weight, Channels.same(3)), weight)
-    torch.testing.assert_close(Sharing(0, 0.0)(weight, channels.enlarged(2.0))[:, 3], weight[:, 1] / 4)
+    assert torch.equal(sharing(0)(weight, channels), shared)
+    assert not torch.equal(sharing(1)(weight, channels), shared)
+    assert torch.equal(sharing(0)(weight, Channels.same(3)), weight)
+    torch.testing.assert_close(sharing(0, 0.0)(weight, channels.enlarged(2.0))[:, 3], weight[:, 1] / 4)
+
+
+def test_what_is_not_live_is_not_read():
+    weight = torch.randn(4, 2, dtype=torch.float64)
+    channels = Channels.of(torch.tensor([0, 0, 1, 1, 1]), 2, torch.tensor([True, False, True, True, False]))
+    shared = sharing(0)(weight, channels)
+    assert shared[:, [1, 4]].abs().max() == 0
+    torch.testing.assert_close(shared[:, 0], weight[:, 0])
+    torch.testing.assert_close(shared[:, 2] + shared[:, 3], weight[:, 1])
+    assert not channels.even
 
 
 def test_further_layers_lie_evenly_between():

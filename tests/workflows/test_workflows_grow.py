@@ -75,6 +75,8 @@ def test_a_budget_of_0_grows_only(digits, command, tmp_path):
     assert not (tmp_path / "run" / "start").exists()
     assert command("train", "--resume", tmp_path / "run")[0] == 0
     again = mw.grow(tmp_path / "run", depth=2, budget=0, output=tmp_path / "again")
+    rates = [yaml.safe_load((path / "recipe.yaml").read_text())["training"]["optimizer"] for path in (digits, again.run.path)]
+    assert rates[0] == rates[1]
     assert again.evaluation.score == mw.evaluate(tmp_path / "run").evaluation.score
     assert yaml.safe_load(again.run.recipe.read_text())["name"] == yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["name"]
 
@@ -83,7 +85,9 @@ RATE = ["training.optimizer.learning_rate=0.002"]
 
 
 def test_a_run_on_a_table_grows_in_width_by_any_factor(run, tmp_path):
-    outcome = mw.grow(run, width=1.25, budget="10 steps", output=tmp_path / "run", settings=["training.batch_size=32", "model.dropout=0", *RATE])
+    outcome = mw.grow(
+        run, width=1.25, budget="10 steps", output=tmp_path / "run", settings=["training.batch_size=32", "model.dropout=0", *RATE]
+    )
     recipe = yaml.safe_load(outcome.run.recipe.read_text())
     assert (recipe["model"]["width"], recipe["model"]["dropout"], recipe["training"]["batch_size"]) == (320, 0, 32)
     assert recipe["training"]["optimizer"]["learning_rate"] == 0.002
@@ -142,7 +146,7 @@ WRONG = {
     "a network that shrinks": (["--width", "0.5"], "the width factor is 0.5; expected at least 1"),
     "no depth": (["--depth", "0"], "the depth factor is 0"),
     "no number": (["--width", "wide"], "--width"),
-    "a factor that rounds to nothing": (["--width", "1.01"], "change nothing"),
+    "a factor that rounds to nothing": (["--width", "2", "--depth", "1.1"], "1.1 times the depth rounds to what it is"),
     "a setting of the shape": (["--width", "2", "--set", "model.width=17"], "the settings change the shape of the network"),
     "a setting of the function": (["--width", "2", "--set", "model.activation=tanh"], "would give other outputs"),
     "another split": (["--width", "2", "--set", "seed=5"], "not those that the run was trained on"),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from modelwright.core.errors import InputError
-from modelwright.core.randomness import generator
 
 NOISE = 2.0
-"""Deviation of what tells repeats apart, as a share of that of the weights it is added to (see LOG.md)."""
+"""Deviation of what tells repeats apart, as a share of that of the weights it is added to: more learns faster, and leaves more to rounding (see LOG.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,43 +94,39 @@ class Sharing:
     the repeats get different gradients (the freedom of Wang et al. 2024, LEMON, section 4; Net2Net adds noise that changes the outputs).
 
     Attributes:
-        seed: decides the random numbers.
-        noise: their deviation, as a share of that of the weights.
+        random: draws those numbers.
+        noise: their deviation, as a share of that of the even shares.
         rotary: whether queries and keys are turned.
         slopes: of ALiBi, in the old network and in the new one; empty where there is none.
     """
 
-    seed: int
+    random: torch.Generator
     noise: float = NOISE
     rotary: bool = False
     slopes: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
-    _drawn: list[int] = field(default_factory=lambda: [0])
 
     def __call__(self, weight: Tensor, channels: Channels, dim: int = 1) -> Tensor:
         """Weights that read the old channels -> those that read the new ones, along `dim`."""
         shape = [1] * weight.ndim
         shape[dim] = -1
-        index = channels.index.to(weight.device)
-        counts, gain = (values.to(weight).view(shape) for values in (channels.counts, channels.gain))
-        live = channels.live.to(weight).view(shape)
-        shared = weight.index_select(dim, index) * (live / counts)
-        if self.noise and counts.max() > 1:
-            shared = shared + self._apart(shared, index, channels.old, live / counts, dim)
+        part, gain = ((channels.live / channels.counts).to(weight).view(shape), channels.gain.to(weight).view(shape))
+        shared = weight.index_select(dim, channels.index) * part
+        if self.noise and len(channels.index) > channels.old:
+            shared = shared + self._apart(shared, channels, part, dim)
         return shared / gain
 
-    def _apart(self, shared: Tensor, index: Tensor, old: int, part: Tensor, dim: int) -> Tensor:
+    def _apart(self, shared: Tensor, channels: Channels, part: Tensor, dim: int) -> Tensor:
         """Random numbers that sum to zero over the repeats of a channel, each of which has an even `part` of it."""
-        self._drawn[0] += 1
-        draws = torch.empty(shared.shape, dtype=torch.float64).normal_(generator=generator(self.seed, "growth", self._drawn[0])).to(shared)
+        draws = torch.empty(shared.shape, dtype=shared.dtype).normal_(generator=self.random)
         draws *= self.noise * shared.square().mean().sqrt() * (part > 0)
         shape = list(shared.shape)
-        shape[dim] = old
-        sums = torch.zeros(shape, dtype=shared.dtype, device=shared.device).index_add(dim, index, draws)
-        return draws - sums.index_select(dim, index) * part
+        shape[dim] = channels.old
+        sums = torch.zeros(shape, dtype=shared.dtype).index_add(dim, channels.index, draws)
+        return draws - sums.index_select(dim, channels.index) * part
 
 
 def fill(new: Tensor, rows: Tensor, live: Tensor, dim: int = 0) -> None:
     """Fill a wider tensor with rows that repeat old ones, but for those of fresh channels, which stay as they are."""
     shape = [1] * new.ndim
     shape[dim] = -1
-    new.copy_(torch.where(live.view(shape).to(new.device), rows, new))
+    new.copy_(torch.where(live.view(shape), rows, new))

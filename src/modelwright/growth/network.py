@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from modelwright.core.errors import InputError
+from modelwright.core.randomness import generator
 from modelwright.core.schema import Schema
 from modelwright.growth.channels import NOISE, Channels, Sharing
 from modelwright.growth.deepen import calibrate, carry
@@ -108,12 +109,12 @@ def grow_network(
         return build_network(schema, config, old.outputs, stem=stem, head=head, seed=seed).to(next(old.parameters()).dtype)
 
     if width != 1:
-        family = grower.wider(family, width)
+        family = _changed(family, grower.wider(family, width), "width", width)
         wider = build(family)
-        _widen(wider, old, grower, Sharing(seed, noise))
+        _widen(wider, old, grower, Sharing(generator(seed, "growth"), noise))
         old = wider
     if depth != 1:
-        config, family = family, grower.deeper(family, depth)
+        config, family = family, _changed(family, grower.deeper(family, depth), "depth", depth)
         deeper = build(family)
         carry(deeper.stem, old.stem)
         carry(deeper.head, old.head)
@@ -121,6 +122,17 @@ def grow_network(
             calibrate(deeper, norms, batches)
         old = deeper
     return Grown(old.eval(), family)
+
+
+def _changed(family: FamilyConfig, larger: FamilyConfig, dial: str, factor: float) -> FamilyConfig:
+    """The settings of the larger network.
+
+    Raises:
+        InputError: they are those of the old one.
+    """
+    if larger == family:
+        raise InputError(f"{factor:g} times the {dial} rounds to what it is", remedy=f"Give a larger --{dial}")
+    return larger
 
 
 def _widen(new: Network, old: Network, grower: Grower, share: Sharing) -> None:

@@ -17,7 +17,7 @@ from modelwright.core.run import Run, write_atomic
 from modelwright.core.units import format_count
 from modelwright.data.dataset import Dataset
 from modelwright.evaluation.summary import Evaluation, label
-from modelwright.growth.network import Equality, compare_outputs, grow_network
+from modelwright.growth.network import Equality, Grown, compare_outputs, grow_network
 from modelwright.metrics.estimate import show
 from modelwright.models.family import FamilyConfig
 from modelwright.models.network import Network, build_network
@@ -30,13 +30,14 @@ from modelwright.workflows.recipe import Recipe, apply, dump_recipe, load_recipe
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.train import run_job
 
-COMPARED = {"text": 32}
-"""Validation examples on which outputs are compared, by kind of data; a window of text is dear."""
-COMPARED_OTHERS = 512
+COMPARED, COMPARED_TEXTS = 512, 32
+"""Validation examples on which outputs are compared; a window of text is dear."""
 CALIBRATED = 2048
 """Training examples that the batch norms of further layers see."""
 BATCH = 64
 """Examples at a time."""
+DIFFERENCE = "difference at start"
+"""What the ledger calls the largest difference of an output from that of the run that it was grown from."""
 SLOWER = 0.25
 """Factor on the run's learning rate. A higher one loses first what was learnt, and a short training doesn't win it back (see LOG.md); Chen et
 al. 2016 (Net2Net, section 3.3) go on with a tenth."""
@@ -78,42 +79,29 @@ def grow(
     if width == depth == 1:
         raise InputError("nothing is to grow", expected="a factor above 1", remedy="Give --width 2, --depth 2 or both")
     recipe, only = load_recipe(parent.recipe), str(budget) == "0"
-    dataset = read(_changed(recipe, bundle.config.model, settings, None), reporter)
+    # A run that was grown itself has a lower rate already.
+    slower = 1 if only or parent.start.exists() else SLOWER
+
+    def changed(family: FamilyConfig) -> Recipe:
+        return _changed(recipe, family, settings, None if only else budget, slower)
+
+    dataset = read(changed(bundle.config.model), reporter)
     _check_data(dataset, bundle, recipe)
-    grown = grow_network(
-        bundle.network,
-        dataset.schema,
-        bundle.config.model,
-        width=width,
-        depth=depth,
-        stem=bundle.config.stem,
-        head=bundle.config.head,
-        batches=_inputs(dataset, "train", CALIBRATED),
-        seed=recipe.seed,
-    )
-    if grown.family == bundle.config.model:
-        raise InputError(f"a width of {width:g} and a depth of {depth:g} change nothing", remedy="Give larger factors")
-    job = Job.make(_changed(recipe, grown.family, settings, None if only else budget), dataset)
+    grown = _grown(bundle, dataset, width, depth, recipe.seed)
+    job = Job.make(changed(grown.family), dataset)
     network = _as_set(job, grown.network)
-    equality = compare_outputs(bundle.network, network, _inputs(dataset, "validation", COMPARED.get(dataset.schema.kind, COMPARED_OTHERS)))
-    details = {
-        "run": str(parent.path),
-        "width": width,
-        "depth": depth,
-        "parameters_before": _parameters(bundle.network),
-        "parameters": _parameters(network),
-        "equality": equality.to_json(),
-    }
+    compared = COMPARED_TEXTS if dataset.schema.kind == "text" else COMPARED
+    equality = compare_outputs(bundle.network, network, _inputs(dataset, "validation", compared))
+    sizes = {"parameters_before": _parameters(bundle.network), "parameters": _parameters(network)}
+    details = {"run": str(parent.path), "width": width, "depth": depth, **sizes, "equality": equality.to_json()}
     _say(job, details, equality, reporter)
-    timed = None
-    if not only:
-        timed = probe(job)
-        timed = replace(timed, job=timed.job.on(affordable(dataset, [timed])))
+    if only:
+        return _ship_only(job, network, details, output, reporter, started)
+    timed = probe(job)
+    timed = replace(timed, job=timed.job.on(affordable(dataset, [timed])))
     new = Run.create(job.recipe.name, None if output is None else Path(output))
     with new.interruptible("train"):
-        new.ledger.measure("difference at start", "1", equality.difference)
-        if timed is None:
-            return _ship_only(new, job, network, details, reporter, started)
+        new.ledger.measure(DIFFERENCE, "1", equality.difference)
         save_bundle(new.start, bundle_config(job), network)
         timed = replace(timed, job=replace(timed.job, start=new.start))
         outcome = run_job(new, timed, reporter, started, details={"growth": details})
@@ -134,11 +122,31 @@ def _finished(run: Run) -> Bundle:
     return load_bundle(run.bundle)
 
 
-def _changed(recipe: Recipe, family: FamilyConfig, settings: Iterable[str], budget: str | float | None) -> Recipe:
+def _grown(bundle: Bundle, dataset: Dataset, width: float, depth: float, seed: int) -> Grown:
+    """The larger network of a bundle.
+
+    Raises:
+        InputError: it can't grow so.
+    """
+    config, batches = bundle.config, _inputs(dataset, "train", CALIBRATED)
+    return grow_network(
+        bundle.network,
+        dataset.schema,
+        config.model,
+        width=width,
+        depth=depth,
+        stem=config.stem,
+        head=config.head,
+        batches=batches,
+        seed=seed,
+    )
+
+
+def _changed(recipe: Recipe, family: FamilyConfig, settings: Iterable[str], budget: str | float | None, slower: float) -> Recipe:
     """The recipe of the grown network: that of the run, with its family's settings, a lower learning rate, and what the user sets."""
     values = recipe.model_dump(mode="json")
     optimizer = values["training"]["optimizer"]
-    optimizer |= {key: SLOWER * rate for key, rate in optimizer.items() if key.endswith("learning_rate") and rate is not None}
+    optimizer |= {key: slower * rate for key, rate in optimizer.items() if key.endswith("learning_rate") and rate is not None}
     values["name"] = recipe.name if recipe.name.endswith("-grown") else f"{recipe.name}-grown"
     values["model"] = family.model_dump(mode="json")
     apply(values, settings, {"training.budget": budget})
@@ -204,14 +212,19 @@ def _say(job: Job, details: dict[str, Any], equality: Equality, reporter: Report
     )
 
 
-def _ship_only(run: Run, job: Job, network: Network, details: dict[str, Any], reporter: Reporter, started: float) -> Outcome:
-    """Judge and write the grown network as it is."""
-    reporter.attach(run.log)
-    write_atomic(run.recipe, dump_recipe(job.recipe))
-    run.write_json(run.state, {"digest": job.dataset.digest(), "details": {"growth": details}})
-    evaluation = judge(job, network.to(device()), {})
-    size = ship(run, job, network, evaluation)
-    run.ledger.measure("parameters", "1", details["parameters"])
+def _ship_only(
+    job: Job, network: Network, details: dict[str, Any], output: Path | str | None, reporter: Reporter, started: float
+) -> Outcome:
+    """Judge the grown network as it is, and write it into a run folder."""
+    run = Run.create(job.recipe.name, None if output is None else Path(output))
+    with run.interruptible("grow"):
+        reporter.attach(run.log)
+        write_atomic(run.recipe, dump_recipe(job.recipe))
+        evaluation = judge(job, network.to(device()), {})
+        run.ledger.measure(DIFFERENCE, "1", details["equality"]["difference"])
+        run.ledger.measure("parameters", "1", details["parameters"])
+        size = ship(run, job, network, evaluation)
+        run.write_json(run.state, {"digest": job.dataset.digest(), "details": {"growth": details}})
     prove(run, evaluation, reporter)
     say_shipped(run, size, reporter)
     return Outcome(run, evaluation, time.monotonic() - started, {"family": job.family, "steps": 0, "growth": details})

@@ -23,7 +23,8 @@ class RecurrentGrower(Grower):
 
     def deeper(self, config: RecurrentConfig, depth: float) -> RecurrentConfig:
         """The same with more layers, the further ones with shortcuts."""
-        return config.scaled(depth=depth).replace(shortcuts_from=config.shortcuts_from or config.depth)
+        deeper = config.scaled(depth=depth)
+        return deeper if deeper == config else deeper.replace(shortcuts_from=config.shortcuts_from or config.depth)
 
     def widen(self, new: Recurrent, old: Recurrent, incoming: Channels, share: Sharing) -> Channels:
         """Layer by layer."""
