@@ -196,3 +196,15 @@ def test_other_outputs_are_seen():
     assert not other.holds
     assert other.difference == pytest.approx(1)
     assert other.agreement < 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("first", [True, False])
+def test_outputs_that_are_no_numbers_are_never_the_same(value: float, first: bool):
+    case = Case(small("mlp"), choose_stem(SCHEMAS["grey"], small("mlp")), SCHEMAS["grey"])
+    network, larger = grown(case, width=2)
+    with torch.no_grad():
+        larger.network.head.linear.bias[0] = value
+        if first:
+            network.head.linear.bias[0] = value
+    assert not compare_outputs(network, larger.network, [inputs(case.schema, 8)] * 2).holds

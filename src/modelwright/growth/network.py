@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -62,7 +63,7 @@ class Equality:
     @property
     def holds(self) -> bool:
         """Whether they count as equal."""
-        return self.difference <= TOLERANCE * max(1.0, self.largest)
+        return math.isfinite(self.largest) and self.difference <= TOLERANCE * max(1.0, self.largest)
 
     def to_json(self) -> dict[str, Any]:
         """All attributes."""
@@ -198,7 +199,9 @@ def compare_outputs(one: Network, other: Network, batches: Iterable[dict[str, Te
                 outputs.append(network(exact).flatten(0, -2))
         first, second = outputs
         examples += len(next(iter(exact.values())))
-        difference = max(difference, (first - second).abs().max().item())
+        apart = (first - second).abs().max().item()
+        # Of a number and one that is none, max takes the one that comes first.
+        difference = max(difference, apart) if math.isfinite(apart) else math.inf
         largest = max(largest, first.abs().max().item())
         agreed = first.argmax(1) == second.argmax(1) if first.shape[1] > 1 else (first - second).abs()[:, 0] <= TOLERANCE
         same, answers = same + int(agreed.sum()), answers + len(agreed)
