@@ -113,7 +113,10 @@ class Bench:
         assert job.planned_steps is not None
         validation = self.dataset.splits["validation"].sample(JUDGED)
         judged = job.on(replace(self.dataset, splits={**self.dataset.splits, "validation": validation}))
-        return judged.validate(network)["loss"], job.planned_steps * self.setup.batch_size * job.count.training_flops
+        measured = judged.validate(network)
+        return measured[
+            "loss" if job.task.tie_breaker is None else job.task.tie_breaker
+        ], job.planned_steps * self.setup.batch_size * job.count.training_flops
 
     def fresh(self, model: FamilyConfig, steps: int, rate: float) -> tuple[Job, Network, float, float]:
         """A network from scratch: its job, itself, its loss and what it cost."""
