@@ -74,7 +74,7 @@ SETUPS = {
     "transformer-small": Setup({**TEXT, "context": 32}, {**DECODER, "width": 64, "num_heads": 2}, MUON, 0.02, 0.005, 16, 600),
     "lstm": Setup(TEXT, {"family": "lstm", "width": 128, "depth": 2, "dropout": 0.0}, MUON, 0.02, 0.005, 24, 1000),
     "cnn": Setup(
-        {"path": str(DATA / "mnist")}, {"family": "cnn", "channels": [8, 16, 16], "blocks": 2, "residual": True}, {"name": "adamw"},
+        {"path": str(DATA / "mnist")}, {"family": "cnn", "channels": [16, 32, 32], "blocks": 2, "residual": True}, {"name": "adamw"},
         0.01, 0.0025, 64, 1000,
     ),
 }  # fmt: skip
