@@ -1,8 +1,8 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
 The verbs of the command line are functions here, under the same names: `build`, `describe`, `doctor`, `evaluate`, `export`, `generate`,
-`ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `train`, `transfer_check`, `transferred`. They are imported when they are first
-used.
+`grow`, `ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `train`, `transfer_check`, `transferred`. They are imported when they are
+first used.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelwright.workflows.evaluate import evaluate
     from modelwright.workflows.export import export
     from modelwright.workflows.generate import generate
+    from modelwright.workflows.grow import grow
     from modelwright.workflows.ladder import ladder
     from modelwright.workflows.law import law
     from modelwright.workflows.ledger import ledger
@@ -36,6 +37,7 @@ _VERBS = (
     "evaluate",
     "export",
     "generate",
+    "grow",
     "ladder",
     "law",
     "ledger",
@@ -61,6 +63,7 @@ __all__ = [
     "evaluate",
     "export",
     "generate",
+    "grow",
     "ladder",
     "law",
     "ledger",

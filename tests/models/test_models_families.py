@@ -24,6 +24,7 @@ SEQUENCE_FAMILIES = {
     "hybrid-causal": small("hybrid").replace(causal=True, positions="rotary"),
     "hybrid-none": small("hybrid").replace(pool="none", pattern=("gru", "attention")),
     "hybrid-convolutions": small("hybrid").replace(pattern=("convolution",), kernel=3),
+    "lstm-shortcuts": small("lstm").replace(shortcuts_from=1, depth=3, bidirectional=True),
     "transformer-rms": small("transformer").replace(positions="none", norm="rms"),
 }
 
@@ -32,7 +33,7 @@ def test_all_families_and_stems_are_found():
     assert list(families) == ["cnn", "gru", "hybrid", "linear", "lstm", "mlp", "rnn", "transformer"] == sorted(SMALL)
     assert list(stems) == ["columns", "embedding", "flat", "grid", "one_hot", "patches", "rows", "tokens"]
     assert len(CASES) == 2 + 5 * (4 + 3 + 2) + 2 * (2 + 6)
-    assert len(SEQUENCE_FAMILIES) == 5 + 10
+    assert len(SEQUENCE_FAMILIES) == 5 + 11
 
 
 @pytest.mark.parametrize("check", list(CHECKS))
@@ -66,6 +67,7 @@ VARIANTS = [
     small("cnn").replace(padding="valid", blocks=2, downsample=(1, 1, 2)),
     small("lstm").replace(bidirectional=True),
     small("gru").replace(pool="max", depth=1),
+    small("gru").replace(pool="mean", depth=3, shortcuts_from=2),
     small("transformer").replace(pool="class", positions="rotary"),
     small("hybrid").replace(pattern=("attention", "rnn"), norm="rms", activation="swiglu", dropout=0.1),
     small("lstm").replace(locked=True, weight_dropout=0.3, input_dropout=0.1, output_dropout=0.1, pool="none"),

@@ -41,6 +41,12 @@ def test_settings_other_than_the_defaults(family: FamilyConfig, check: str):
     CHECKS[check](family)
 
 
+@pytest.mark.parametrize("check", ["causal", "cache", "documents", "hidden", "tied"])
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_shortcuts_of_grown_layers(name: str, check: str):
+    CHECKS[check](small(name).replace(depth=3, shortcuts_from=1))
+
+
 # Parts
 
 

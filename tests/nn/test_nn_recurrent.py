@@ -145,3 +145,18 @@ def test_dropped_recurrent_weights_are_dropped_for_the_whole_sequence(cell):
     for name, parameter in layer.named_parameters():
         assert parameter.grad is not None, name
     assert torch.equal(layer.eval()(X)[0], whole)
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_shortcut_adds_what_a_layer_reads(cell, masked):
+    ours = Recurrent(cell, SPEC, WIDTH, 3, bidirectional=True, shortcuts_from=1, pool="none").eval()
+    init_weights(ours, 0)
+    mask = MASK if masked else None
+    first, second, third = ours.layers
+    one = first(X, mask)
+    two = second(one[0], mask)
+    three = third(one[0] + two[0], mask)
+    torch.testing.assert_close(ours(Features(X, mask)).x, one[0] + two[0] + three[0])
+    ours.pool = "last"
+    torch.testing.assert_close(ours(Features(X, mask)).x, one[1] + two[1] + three[1])

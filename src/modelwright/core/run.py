@@ -95,6 +95,11 @@ class Run:
         return self.path / "model"
 
     @property
+    def start(self) -> Path:
+        """Folder of the bundle that training began with, where it didn't begin with fresh weights."""
+        return self.path / "start"
+
+    @property
     def evaluation(self) -> Path:
         """What was measured on each split."""
         return self.path / "evaluation.json"

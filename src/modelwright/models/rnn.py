@@ -38,6 +38,9 @@ class RecurrentConfig(FamilyConfig):
     """Probability in training that a recurrent weight is dropped for a whole batch."""
     locked: Literal["auto"] | bool = "auto"
     """Whether a dropped channel is dropped at every moment (variational dropout); `auto` does so where the next token is told."""
+    shortcuts_from: int | None = Field(None, gt=0)
+    """Layer, counted from 0, from which on a layer adds to what it reads, in place of replacing it (Wu et al. 2016, GNMT, section 3.1);
+    None for none. Layers that are put in when a trained network grows have such shortcuts."""
     pool: Literal["auto"] | RecurrentPooling = "auto"
     """`last`: the final state of each direction. `mean`, `max`: over time. `none`: the whole sequence. `auto` is `last`, or `none` where the
     next token is told."""
@@ -73,6 +76,7 @@ class RecurrentConfig(FamilyConfig):
             output_dropout=self.output_dropout,
             weight_dropout=self.weight_dropout,
             locked=self.locked is True,
+            shortcuts_from=self.shortcuts_from,
             pool="last" if self.pool == "auto" else self.pool,
         )
 

@@ -133,6 +133,7 @@ class Recurrent(nn.Module):
         output_dropout: the same, of what goes out.
         weight_dropout: probability in training that a recurrent weight is dropped.
         locked: a dropped channel is dropped at every moment.
+        shortcuts_from: layer, counted from 0, from which on a layer adds to what it reads, in place of replacing it; None for none.
         pool: `last` gives the last layer's final state of each direction, `mean` and `max` go over time, `none` gives the sequence.
     """
 
@@ -149,10 +150,12 @@ class Recurrent(nn.Module):
         output_dropout: float = 0.0,
         weight_dropout: float = 0.0,
         locked: bool = False,
+        shortcuts_from: int | None = None,
         pool: RecurrentPooling = "last",
     ) -> None:
         super().__init__()
         assert spec.kind == "sequence", spec
+        assert shortcuts_from is None or shortcuts_from > 0, "what comes in may be of another width"
         width_out = width * (2 if bidirectional else 1)
         self.layers = nn.ModuleList(
             RecurrentLayer(cell, width_out if number else spec.width, width, bidirectional=bidirectional, weight_dropout=weight_dropout)
@@ -161,7 +164,7 @@ class Recurrent(nn.Module):
         kind = LockedDropout if locked else Dropout
         self.input_dropout, self.dropout = kind(input_dropout), kind(dropout)
         self.output_dropout = kind(output_dropout) if pool == "none" else Dropout(output_dropout)
-        self.bidirectional, self.pool = bidirectional, pool
+        self.bidirectional, self.pool, self.shortcuts_from = bidirectional, pool, shortcuts_from
         self.gives = FeatureSpec("sequence", width_out, spec.size) if pool == "none" else FeatureSpec("vector", width_out)
 
     def new_cache(self, rows: int, capacity: int) -> Cache:
@@ -174,7 +177,9 @@ class Recurrent(nn.Module):
         states = [None] * len(self.layers) if cache is None else cache.layers
         x_BTD, last_BD = self.input_dropout(x_BTD), x_BTD[:, -1]
         for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
-            x_BTD, last_BD = layer(self.dropout(x_BTD) if number else x_BTD, mask_BT, documents_BT, state)
+            out_BTD, final_BD = layer(self.dropout(x_BTD) if number else x_BTD, mask_BT, documents_BT, state)
+            shortcut = self.shortcuts_from is not None and number >= self.shortcuts_from
+            x_BTD, last_BD = (x_BTD + out_BTD, last_BD + final_BD) if shortcut else (out_BTD, final_BD)
         if cache is not None:
             cache.advance(x_BTD.shape[1])
         if self.pool == "none":

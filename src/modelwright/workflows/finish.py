@@ -46,8 +46,15 @@ def ship(run: Run, job: Job, network: nn.Module, evaluation: Evaluation) -> int:
     Returns:
         The bundle's size in bytes.
     """
+    save_bundle(run.bundle, bundle_config(job), network)
+    run.write_json(run.evaluation, evaluation.to_json())
+    return sum(file.stat().st_size for file in run.bundle.iterdir())
+
+
+def bundle_config(job: Job) -> BundleConfig:
+    """What a job's bundle says."""
     recipe = job.recipe
-    config = BundleConfig(
+    return BundleConfig(
         name=recipe.name,
         data=recipe.data,
         data_schema=job.dataset.schema,
@@ -57,9 +64,6 @@ def ship(run: Run, job: Job, network: nn.Module, evaluation: Evaluation) -> int:
         head=recipe.head,
         data_digest=job.dataset.digest(),
     )
-    save_bundle(run.bundle, config, network)
-    run.write_json(run.evaluation, evaluation.to_json())
-    return sum(file.stat().st_size for file in run.bundle.iterdir())
 
 
 def prove(run: Run, evaluation: Evaluation, reporter: Reporter) -> None:

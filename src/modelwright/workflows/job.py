@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median
@@ -24,6 +24,7 @@ from modelwright.models.network import Network, build_network, choose_stem, meta
 from modelwright.nn.token_head import TokenHead
 from modelwright.planning.count import Count, count
 from modelwright.planning.parametrization import Growth
+from modelwright.serving.bundle import load_bundle
 from modelwright.tasks.task import Task, choose_task
 from modelwright.training.config import TrainingConfig
 from modelwright.training.hook import Hook
@@ -84,11 +85,19 @@ def _text_summary(dataset: Dataset) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """A recipe in which nothing about the network is left open, with its data and task."""
+    """A recipe in which nothing about the network is left open, with its data and task.
+
+    Attributes:
+        recipe: complete.
+        dataset: what is learnt from.
+        task: what is learnt.
+        start: bundle whose weights the network begins with; None for fresh ones.
+    """
 
     recipe: Recipe
     dataset: Dataset
     task: Task
+    start: Path | None = None
 
     @classmethod
     def make(cls, recipe: Recipe, dataset: Dataset) -> Job:
@@ -134,15 +143,15 @@ class Job:
 
     def replace(self, **training: object) -> Job:
         """The same job with some training settings changed."""
-        return Job(self.recipe.replace(training=self.recipe.training.replace(**training)), self.dataset, self.task)
+        return replace(self, recipe=self.recipe.replace(training=self.recipe.training.replace(**training)))
 
     def on(self, dataset: Dataset) -> Job:
         """The same job on another cut of its data."""
-        return Job(self.recipe, dataset, self.task)
+        return replace(self, dataset=dataset)
 
     def renamed(self, name: str) -> Job:
         """The same job under another name."""
-        return Job(self.recipe.replace(name=name), self.dataset, self.task)
+        return replace(self, recipe=self.recipe.replace(name=name))
 
     @property
     def family(self) -> str:
@@ -193,7 +202,9 @@ class Job:
         return f"{format_count(samples_per_second * (tokens or 1))} {'examples' if tokens is None else 'tokens'}/s"
 
     def network(self) -> Network:
-        """The network with fresh weights, on the device."""
+        """The network as training begins with it, on the device."""
+        if self.start is not None:
+            return load_bundle(self.start).network.to(device())
         recipe = self.recipe
         network = build_network(self.dataset.schema, recipe.model, self.task.outputs, stem=recipe.stem, head=recipe.head, seed=recipe.seed)
         rescale(network, self.growths)

@@ -259,7 +259,7 @@ def _resume(run: Run, reporter: Reporter, started: float) -> Outcome:
     state = json.loads(run.state.read_text(encoding="utf-8"))
     if dataset.digest() != state["digest"]:
         raise InputError("the data changed since the run began", where=recipe.data.path, remedy="Bring the data back, or start a new run")
-    job = Job.make(recipe, dataset)
+    job = replace(Job.make(recipe, dataset), start=run.start if run.start.exists() else None)
     reporter.attach(run.log)
     baselines = fit_baselines(job, BASELINE_SECONDS)
     network = job.network()

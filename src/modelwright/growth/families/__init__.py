@@ -1,0 +1,1 @@
+"""How each family grows, one file each."""
