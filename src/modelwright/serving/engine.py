@@ -201,7 +201,9 @@ class Engine:
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         for job in jobs:
             if not job.done:
-                job.error = str(error) if isinstance(error, ModelwrightError) else f"the text could not be continued ({type(error).__name__})"
+                job.error = (
+                    str(error) if isinstance(error, ModelwrightError) else f"the text could not be continued ({type(error).__name__})"
+                )
         self._notify(jobs)
 
     def _admit(self, slots: Slots, sampler: Sampler) -> None:

@@ -177,9 +177,7 @@ class Sampler:
         rows: the number of each row; with the seed it decides the row's random numbers.
     """
 
-    def __init__(
-        self, config: GenerationConfig | None = None, histories: Sequence[Sequence[int]] = (), rows: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, config: GenerationConfig | None = None, histories: Sequence[Sequence[int]] = (), rows: Sequence[int] = ()) -> None:
         self._rows: list[_Row] = []
         for history, number in zip(histories, rows, strict=True):
             assert config is not None, "rows have settings"
