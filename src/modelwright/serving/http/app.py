@@ -169,6 +169,7 @@ class Service:
         return {"id": self.name, "object": "model", "created": 0, "owned_by": "modelwright"}
 
     def _add_texts(self, bundle: Bundle, template: ChatTemplate, precision: Precision) -> None:
+        self._card = {**self._card, "texts": {"template": not template.plain, "max_tokens": self.limits.max_tokens}}
         author = Author(self.name, Generator(bundle, precision=precision), self.limits, self._metrics)
         completions, engine = Completions(author, template), author.engine
         self._post("/v1/completions", completions.complete, CompletionRequest.model_json_schema(), {"type": "object"})
