@@ -28,6 +28,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+LARGEST_HEADERS = 16 << 10
+"""Bytes of a request's headers and its path."""
 LATE = 5
 """Seconds that an answer may take longer than a request, for the handler to tell so itself."""
 
@@ -122,6 +124,8 @@ class Guard:
         """
         if self.draining and scope["path"] != "/health":
             raise shutting_down()
+        if len(scope["path"]) + sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:
+            raise ApiError(431, f"The headers are larger than {LARGEST_HEADERS:,} bytes.", code="headers_too_large")
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))

@@ -14,9 +14,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from modelwright.core.errors import InputError
 from modelwright.serving.http.app import Service
+from modelwright.serving.http.guard import LARGEST_HEADERS
 
-LARGEST_HEADERS = 16 << 10
-"""Bytes of a request's headers."""
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep others waiting: at Python's 5 ms, the event loop would hold the engine up between two tokens."""
 
@@ -76,10 +77,10 @@ class Server(uvicorn.Server):
                 date_header=True,
                 proxy_headers=False,
                 limit_concurrency=limits.connections,
-                backlog=min(2048, 4 * limits.connections),
+                backlog=BACKLOG,
                 timeout_keep_alive=round(limits.idle_seconds),
                 timeout_graceful_shutdown=1,
-                h11_max_incomplete_event_size=LARGEST_HEADERS,
+                h11_max_incomplete_event_size=2 * LARGEST_HEADERS,
             )
         )
         self._service, self._bound = service, bound
@@ -122,13 +123,17 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         InputError: it is taken, or not this machine's.
     """
-    name = host.strip("[]")
+    name, bound = host.strip("[]"), None
     try:
         family, kind, protocol_number, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         bound = socket.socket(family, kind, protocol_number)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except (OSError, OverflowError, UnicodeError) as error:
+        # From now on nobody is refused: who comes before the server is ready waits.
+        bound.listen(BACKLOG)
+    except (OSError, UnicodeError) as error:
+        if bound is not None:
+            bound.close()
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"can't listen there ({reason})", where=f"{host}:{port}", remedy="Choose another --port, or --host") from None
     return bound
