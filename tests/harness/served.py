@@ -54,7 +54,10 @@ def image_bundle(channels: int = 1) -> Bundle:
 def text_bundle(tokenizer: Any, context: int = 48) -> Bundle:
     """A decoder."""
     text = Feature(name="text", type="text", shape=(context,), vocabulary=tokenizer.size, tokenizer=tokenizer.to_json())
-    return bundle_of(Schema(inputs=(text,), target=Feature(name="next token", type="text", shape=(context,), vocabulary=tokenizer.size)), small("transformer"))
+    return bundle_of(
+        Schema(inputs=(text,), target=Feature(name="next token", type="text", shape=(context,), vocabulary=tokenizer.size)),
+        small("transformer"),
+    )
 
 
 def service_of(bundle: Bundle, **settings: Any) -> Any:

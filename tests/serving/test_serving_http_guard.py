@@ -37,7 +37,9 @@ def test_this_machine(host):
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.2", "example.com", "localhost.example.com", "127.0.0.1.example.com", "1270.0.1"])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "", "192.168.1.2", "example.com", "localhost.example.com", "127.0.0.1.example.com", "1270.0.1"]
+)
 def test_other_machines(host):
     assert not is_loopback(host)
 

@@ -87,7 +87,9 @@ def test_a_body_that_trickles_in_is_refused(url):
 
 def test_a_body_without_an_end_is_refused(url):
     with running(service_of(table_bundle(), limits={"body_bytes": 10_000})) as small, connect(small) as endless:
-        endless.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        endless.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         try:
             for _ in range(50):
                 endless.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")

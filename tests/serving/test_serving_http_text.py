@@ -87,7 +87,10 @@ def test_several_prompts_and_choices_are_numbered_as_generate_does(client, gener
 
 def test_tokens_may_be_given_in_place_of_text(client, generator):
     tokens = generator.tokenizer.encode("hello").tolist()
-    given = [client.completions.create(model="tiny", prompt=prompt, max_tokens=5, temperature=0) for prompt in ("hello", tokens, [tokens, tokens])]
+    given = [
+        client.completions.create(model="tiny", prompt=prompt, max_tokens=5, temperature=0)
+        for prompt in ("hello", tokens, [tokens, tokens])
+    ]
     assert len({choice.text for answer in given for choice in answer.choices}) == 1
     with pytest.raises(openai.BadRequestError, match="the tokens of this model are 0 to"):
         client.completions.create(model="tiny", prompt=[5, 10_000_000])
@@ -96,10 +99,14 @@ def test_tokens_may_be_given_in_place_of_text(client, generator):
 def test_a_stream_is_the_whole_in_pieces(client, generator):
     alone = text_of(generator, "once", temperature=0, max_tokens=40)
     parts = list(
-        client.completions.create(model="tiny", prompt="once", max_tokens=40, temperature=0, stream=True, stream_options={"include_usage": True})
+        client.completions.create(
+            model="tiny", prompt="once", max_tokens=40, temperature=0, stream=True, stream_options={"include_usage": True}
+        )
     )
     assert "".join(choice.text for part in parts for choice in part.choices) == alone.text
-    assert [part.choices[0].finish_reason for part in parts if part.choices][-1] == ("length" if alone.finish_reason == "length" else "stop")
+    assert [part.choices[0].finish_reason for part in parts if part.choices][-1] == (
+        "length" if alone.finish_reason == "length" else "stop"
+    )
     assert parts[-1].usage.completion_tokens == len(alone.tokens)
     assert len({part.id for part in parts}) == 1
 
@@ -146,7 +153,9 @@ def test_a_template_of_its_own(bundle, generator):
     assert "no tools here" in refused.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("source", ["{{ ''.__class__.__mro__[1].__subclasses__() }}", "{{ messages.append(1) }}", "{{ cycler.__init__.__globals__ }}"])
+@pytest.mark.parametrize(
+    "source", ["{{ ''.__class__.__mro__[1].__subclasses__() }}", "{{ messages.append(1) }}", "{{ cycler.__init__.__globals__ }}"]
+)
 def test_a_template_can_do_nothing_but_write(source):
     from modelwright.serving.http.errors import ApiError
 
@@ -164,7 +173,9 @@ def test_texts_that_are_asked_for_at_once_are_those_of_generate(url, generator):
     def ask(place):
         with openai.OpenAI(base_url=f"{url}/v1", api_key="secret") as client:
             temperature = 0 if place % 2 else 0.8
-            answer = client.completions.create(model="tiny", prompt=prompts[place], max_tokens=20 + 7 * place, temperature=temperature, seed=place)
+            answer = client.completions.create(
+                model="tiny", prompt=prompts[place], max_tokens=20 + 7 * place, temperature=temperature, seed=place
+            )
             found[place] = answer.choices[0].text
 
     threads = [threading.Thread(target=ask, args=(place,)) for place in range(len(prompts))]

@@ -25,6 +25,10 @@ class LimitOptions:
     """New tokens of a text, at most; 2048 if not said."""
     body_bytes: int | None = None
     """Size of a request, at most; 8388608 if not said."""
+    header_seconds: float | None = None
+    """Until a request's headers must be there; 10 if not said."""
+    body_seconds: float | None = None
+    """Until its body must be there; 20 if not said."""
     request_seconds: float | None = None
     """Until a request must be answered; 120 if not said."""
     grace_seconds: float | None = None

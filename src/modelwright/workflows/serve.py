@@ -67,12 +67,13 @@ def serve(
     Raises:
         InputError: there is no model, the place to listen at is taken, or others could reach the server without a key.
     """
-    from modelwright.serving.http.process import Server, bind
+    from modelwright.serving.http.process import Server, bind, steady_heap
 
     reporter = reporter or Reporter()
     if not 0 <= port <= 65_535:
         raise InputError(f"there is no port {port}", expected="0 to 65,535")
     service = make_service(run, host=host, api_key=api_key, precision=precision, limits=limits)
+    steady_heap()
     try:
         bound = bind(host, port)
         name = f"[{host.strip('[]')}]" if ":" in host else host

@@ -72,7 +72,7 @@ class Service:
         template: ChatTemplate | None = None,
         precision: Precision = "float32",
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or Limits.model_validate({})
         self.access, self.name, self._card = access, bundle.config.name, card
         self._page = page_files()
         self.application = FastAPI(title=f"Modelwright: {self.name}", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)

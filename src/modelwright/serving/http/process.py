@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import socket
 import sys
@@ -16,10 +17,24 @@ from modelwright.core.errors import InputError
 from modelwright.serving.http.app import Service
 from modelwright.serving.http.guard import LARGEST_HEADERS
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # glibc's malloc.h
+LARGE_BUFFER = 1 << 18
+"""Bytes of a buffer that is large."""
 BACKLOG = 1024
 """Connections that wait to be accepted."""
 SWITCH_SECONDS = 0.0005
 """How long a thread may keep others waiting: at Python's 5 ms, the event loop would hold the engine up between two tokens."""
+
+
+def steady_heap() -> None:
+    """Tell glibc, where that is the C library, to give large buffers back at once and to keep few heaps, so that memory doesn't grow by fragments."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, LARGE_BUFFER)
+    mallopt(_M_TRIM_THRESHOLD, 16 * LARGE_BUFFER)
+    mallopt(_M_ARENA_MAX, 2)
 
 
 def protocol(header_seconds: float) -> type[H11Protocol]:

@@ -177,17 +177,18 @@ class Author:
             raise wrong(f"max_tokens: {wanted:,} are too many; {self.limits.max_tokens:,} may be.", param="max_tokens")
         if choices * len(prompts) > self.limits.choices:
             raise wrong(f"n: {choices * len(prompts):,} texts are too many for one request; {self.limits.choices:,} may be.", param="n")
-        config = GenerationConfig(
-            max_tokens=wanted or min(default_tokens, self.limits.max_tokens),
-            temperature=1.0 if settings.temperature is None else settings.temperature,
-            top_p=settings.top_p,
-            top_k=settings.top_k,
-            min_p=settings.min_p,
-            repetition_penalty=settings.repetition_penalty or 1.0,
-            seed=secrets.randbelow(LARGEST_SEED) if settings.seed is None else settings.seed,
-            stop=(*(settings.stop or ()), *stop),
-            logprobs=logprobs is not None,
-        )
+        values = {
+            "max_tokens": wanted or min(default_tokens, self.limits.max_tokens),
+            "temperature": 1.0 if settings.temperature is None else settings.temperature,
+            "top_p": settings.top_p,
+            "top_k": settings.top_k,
+            "min_p": settings.min_p,
+            "repetition_penalty": settings.repetition_penalty or 1.0,
+            "seed": secrets.randbelow(LARGEST_SEED) if settings.seed is None else settings.seed,
+            "stop": (*(settings.stop or ()), *stop),
+            "logprobs": logprobs is not None,
+        }
+        config = GenerationConfig.model_validate(values)
         return [
             Job(prompt, config, number=place * choices + copy, likeliest=logprobs or 0)
             for place, prompt in enumerate(prompts)

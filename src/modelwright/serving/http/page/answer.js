@@ -8,7 +8,7 @@ export function answerPanel(about) {
   function answer(response, took, look = false) {
     const one = response.predictions[0];
     const parts = one.probabilities
-      ? [el("p", { class: "answer" }, one.label, el("small", {}, percent(one.confidence))),
+      ? [el("p", { class: "answer" }, one.label, " ", el("small", {}, percent(one.confidence))),
         ...bars(Object.entries(one.probabilities), "Probability of each class")]
       : [el("p", { class: "answer" }, number(one.value)), el("p", { class: "hint" }, beside(about.target, one.value))];
     show(place, parts,

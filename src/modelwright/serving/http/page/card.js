@@ -9,7 +9,7 @@ export function card(about) {
     el("div", {},
       quality?.baselines.length ? [el("h3", {}, `Baselines: ${quality.scores[0].name}`), table(quality.baselines.map((one) => [one.name, one.text]))] : null,
       el("h3", {}, "Data"),
-      table([["name", data.name], ...Object.entries(data.splits).map(([name, count]) => [name, `${count.toLocaleString("en")} examples`]),
+      table([["name", data.name], ...Object.entries(data.splits).map(([name, count]) => [name, `${count.toLocaleString("en")} ${about.kind === "text" ? "tokens" : "examples"}`]),
         ["digest", data.digest.slice(0, 16)]].filter(([, value]) => value))),
     el("div", {}, el("h3", {}, "Model"),
       table([["family", about.family], ["parameters", about.parameters.toLocaleString("en")],

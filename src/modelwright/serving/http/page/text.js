@@ -23,7 +23,7 @@ export function textPanel(about) {
   }
   const chatty = about.texts?.template === true;
   choose(names[chatty ? 1 : 0]);
-  return el("div", {}, tabs, place, el("details", { class: "panel" }, el("summary", {}, "How it is written"), knobs.element));
+  return el("div", {}, tabs, place, el("details", { class: "panel" }, el("summary", {}, "Sampling"), knobs.element));
 }
 
 function settings(about) {
@@ -63,7 +63,7 @@ function continuing(about, knobs) {
     span.classList.add("chosen");
     span.scrollIntoView({ block: "nearest" });
     const { probability, others } = told.get(span);
-    show(likely, el("p", { class: "answer" }, visible(span.textContent), el("small", {}, percent(probability))),
+    show(likely, el("p", { class: "answer" }, visible(span.textContent), " ", el("small", {}, percent(probability))),
       bars(others.map(([name, logprob]) => [visible(name), Math.exp(logprob)]), "Likeliest tokens here"));
   }
   function token(name, logprob, others) {
@@ -120,7 +120,7 @@ function chatting(about, knobs) {
     input.value = "";
     try {
       await stream("/v1/chat/completions", { messages: messages(), ...knobs.values() }, signal, status, (choice) => {
-        bubble.append(choice.delta.content ?? "");
+        bubble.append(bubble.textContent ? choice.delta.content ?? "" : (choice.delta.content ?? "").trimStart());
         chat.scrollTop = chat.scrollHeight;
       });
     } finally {
