@@ -14,7 +14,9 @@ from harness.served import running, service_of, table_bundle, text_bundle
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
-httpx = pytest.importorskip("httpx")
+pytest.importorskip("httpx")
+
+import httpx
 
 from modelwright.cli import main
 from modelwright.core.errors import InputError

@@ -9,9 +9,10 @@ from harness.served import HOME, running, service_of, text_bundle
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
-openai = pytest.importorskip("openai")
+pytest.importorskip("openai")
 
 import httpx
+import openai
 from starlette.testclient import TestClient
 
 from modelwright.serving.generation import GenerationConfig, Generator
