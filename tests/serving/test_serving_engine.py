@@ -150,12 +150,15 @@ def test_the_queue_has_an_end_and_takes_all_or_none(decoder, engine):
 def test_who_leaves_makes_room_at_once(decoder, engine):
     long = [job_of(decoder, "a", temperature=0, max_tokens=1_000_000) for _ in range(2)]
     engine.submit(long)
+    while engine.running < 2:
+        time.sleep(0.001)
     short = job_of(decoder, "b", temperature=0, max_tokens=3)
     engine.submit([short])
     waiting = job_of(decoder, "c", temperature=0, max_tokens=3)
     engine.submit([waiting])
     engine.cancel([waiting])
     assert not short.done
+    assert engine.waiting == 1
     engine.cancel(long[:1])
     wait(short)
     assert text_of(short) == decoder.generate(["b"], GenerationConfig(temperature=0, max_tokens=3))[0].text

@@ -216,6 +216,8 @@ WRONG = [
     ({"prompt": ["a", 1]}, "prompt", None),
     ({"prompt": {"text": "a"}}, "prompt", None),
     ({"prompt": "x" * 49}, "the prompt has 49 tokens", "prompt"),
+    ({"prompt": "x" * 100_000}, "the prompt has 100,000 characters", "prompt"),
+    ({"prompt": "\ud83e"}, "half of a surrogate pair", None),
     ({"prompt": [-1]}, "the tokens of this model", "prompt"),
     ({"prompt": [2**80]}, "prompt", None),
     ({"logprobs": 6}, "logprobs", "logprobs"),

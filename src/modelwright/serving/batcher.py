@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,8 @@ class Batcher:
 
     def _work(self) -> None:
         torch.set_flush_denormal(True)
+        with suppress(RuntimeError):  # where memory doesn't suffice for a full batch it may do so for smaller ones
+            self._predictor.warm_up(self.rows)
         while batch := self._next():
             self._predict(batch)
         while self._waiting:

@@ -160,10 +160,11 @@ class Engine:
             self._changed.notify()
 
     def cancel(self, jobs: Sequence[Job]) -> None:
-        """Nobody waits for these any more: they leave at the next token."""
+        """Nobody waits for these any more: they leave the queue, or at the next token their row."""
         with self._changed:
             for job in jobs:
                 job.cancelled = job.cancelled or not job.done
+            self._waiting = deque(job for job in self._waiting if not job.cancelled)
             self._changed.notify()
 
     def close(self) -> None:
@@ -179,7 +180,7 @@ class Engine:
         torch.set_flush_denormal(True)
         with self._generator.inference(self.rows) as prepared, torch.inference_mode():
             while not self._closed:
-                slots, sampler = Slots(self._generator, prepared, rows=self.rows, longest=self._longest), Sampler()
+                slots, sampler = self._new_slots(prepared), Sampler()
                 try:
                     while self._await_work():
                         self._admit(slots, sampler)
@@ -190,6 +191,15 @@ class Engine:
                     self._running = []
         self._fail([*(running.job for running in self._running), *self._waiting], ClosedError("The server is shutting down"))
         self._running, self._waiting = [], deque()
+
+    def _new_slots(self, prepared: Prepared) -> Slots:
+        """Empty rows, which have been filled once where memory suffices; where it doesn't it may do so for some of them."""
+        slots = Slots(self._generator, prepared, rows=self.rows, longest=self._longest)
+        try:
+            slots.warm_up()
+        except RuntimeError:
+            return Slots(self._generator, prepared, rows=self.rows, longest=self._longest)
+        return slots
 
     def _await_work(self) -> bool:
         """Wait for something to do; False when the engine is closed."""
@@ -234,13 +244,9 @@ class Engine:
     def _next_alike(self, most: int) -> list[Job]:
         """The next jobs of one prompt."""
         with self._changed:
-            while self._waiting and self._waiting[0].cancelled:
-                self._waiting.popleft()
             alike: list[Job] = []
             while self._waiting and len(alike) < most and (not alike or self._waiting[0].prompt == alike[0].prompt):
-                job = self._waiting.popleft()
-                if not job.cancelled:
-                    alike.append(job)
+                alike.append(self._waiting.popleft())
             return alike
 
     def _step(self, prepared: Prepared, slots: Slots, sampler: Sampler) -> None:

@@ -51,6 +51,17 @@ class Predictor:
         """How the training data was read."""
         return self._bundle.config.data
 
+    def warm_up(self, rows: int) -> None:
+        """Predict for as many examples of nothing, so that the first ones that count are no slower than the others."""
+        if self.schema.kind == "image":
+            inputs = {"image": torch.zeros(rows, *self.schema.image.shape)}
+        else:
+            numbers, categories = len(self.schema.numbers), len(self.schema.categories)
+            zeros = torch.zeros(rows, numbers)
+            inputs = {"numbers": zeros, "missing": zeros.clone(), "categories": torch.zeros(rows, categories, dtype=torch.int64)}
+        with torch.inference_mode():
+            self._network({name: tensor.to(self._place) for name, tensor in inputs.items()})
+
     def predict(self, examples: Examples) -> list[dict[str, Any]]:
         """A row for each of the typed examples: `label`, `confidence` and `probabilities`, or `value`."""
         rows: list[dict[str, Any]] = []

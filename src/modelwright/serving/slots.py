@@ -14,6 +14,9 @@ from modelwright.serving.generation import Generator
 from modelwright.serving.precision import Prepared
 from modelwright.serving.reader import Windows
 
+WARM_UP = 256
+"""Tokens that a network without a limit reads to warm up."""
+
 
 class Slots:
     """A reader of up to `rows` texts, the first B rows of one cache; a text that leaves is replaced by the last one.
@@ -40,6 +43,16 @@ class Slots:
     def free(self) -> int:
         """How many texts more there is room for."""
         return self._cache.rows - len(self)
+
+    def warm_up(self) -> None:
+        """Fill all rows once and empty them: the memory that they will need is asked for now, and the first text is no slower than the others."""
+        assert not len(self), "nobody is read yet"
+        capacity = self._cache.capacity if self._windows.context is not None else min(self._cache.capacity, WARM_UP)
+        self.add([0] * max(1, capacity - 1), self.free)
+        if capacity > 1:
+            self.read([0] * len(self))
+        while len(self):
+            self.remove(len(self) - 1)
 
     def add(self, prompt: Sequence[int], copies: int = 1) -> Tensor:
         """Read a prompt once, into `copies` rows after the others: scores (1, V) float32 of what comes next."""

@@ -45,6 +45,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class _Fenced:
+    """Sends a response with the headers that keep browsers from doing harm, and remembers its status; 0 before there is one."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.status = send, 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            present = {name for name, _ in message["headers"]}
+            fence = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+            message = {**message, "headers": [*message["headers"], *(pair for pair in fence if pair[0] not in present)]}
+        await self._send(message)
+
+
 class Guard:
     """The outermost layer of the server.
 
@@ -70,27 +85,17 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                present = {name for name, _ in message["headers"]}
-                extra = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
-                message = {**message, "headers": [*message["headers"], *(pair for pair in extra if pair[0] not in present)]}
-            await send(message)
-
+        began, fenced = time.perf_counter(), _Fenced(send)
         try:
             async with asyncio.timeout(self._limits.request_seconds + self._limits.body_seconds + LATE):
-                await self._serve(scope, receive, sending, lambda: status)
+                await self._serve(scope, receive, fenced)
         except TimeoutError:
-            if not status:
-                await _refuse(ApiError(504, "The answer took too long.", code="timeout"), scope, sending)
+            if not fenced.status:
+                await _refuse(ApiError(504, "The answer took too long.", code="timeout"), scope, fenced)
         finally:
-            self._metrics.answered(scope["path"], scope["method"], status or 499, time.perf_counter() - began)
+            self._metrics.answered(scope["path"], scope["method"], fenced.status or 499, time.perf_counter() - began)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, status) -> None:  # type: ignore[no-untyped-def]
+    async def _serve(self, scope: Scope, receive: Receive, send: _Fenced) -> None:
         counted = scope["path"] not in self._public
         try:
             self._check(scope)
@@ -108,7 +113,7 @@ class Guard:
                 receive = await self._with_body(scope, receive, held)
             await self._app(scope, receive, send)
         except ApiError as error:
-            if not status():
+            if not send.status:
                 await _refuse(error, scope, send)
         except ConnectionError:
             pass
@@ -154,7 +159,7 @@ class Guard:
         return same and scheme.lower() == "bearer"
 
     async def _with_body(self, scope: Scope, receive: Receive, held: list[int]) -> Receive:
-        """What gives the whole body at once, when it has been read."""
+        """What gives the whole body at once, when it has been read; `held` is counted up by its bytes as they come."""
         body = bytearray()
         try:
             async with asyncio.timeout(self._limits.body_seconds):

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from modelwright.core.errors import InputError, ModelwrightError
+from modelwright.core.errors import InputError, ModelwrightError, import_extra
 from modelwright.core.schema import Feature, Schema, describe
 from modelwright.data.examples import Examples
 from modelwright.data.prediction import conform, parse_json_rows
@@ -97,11 +97,16 @@ class Predictions:
         predictor: what predicts, through the batcher.
         batcher: batches what is asked for at once.
         limits: how much a request may hold.
+
+    Raises:
+        InputError: the model reads images, and Pillow is not installed.
     """
 
     def __init__(self, name: str, predictor: Predictor, batcher: Batcher, limits: Limits) -> None:
         self._name, self._batcher, self._limits = name, batcher, limits
         self._schema, self._data = predictor.schema, predictor.data
+        if self._schema.kind == "image":
+            import_extra("PIL.Image", "pillow", "vision").init()
         # Reading images takes memory, so few are read at once.
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="reader")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
+import re
 from collections.abc import Awaitable, Iterable
 from typing import Any, NoReturn, TypeVar
 
@@ -19,6 +20,9 @@ Result = TypeVar("Result")
 
 DEEPEST = 64
 """Levels of a JSON value: nothing that is asked for has more than a few, and some readers fail at a thousand."""
+
+
+HALVES = re.compile("[\ud800-\udfff]")
 
 
 class Body(BaseModel):
@@ -87,7 +91,7 @@ def _check_depth(value: Any) -> None:
                 inner += one.values()
             elif isinstance(one, list):
                 inner += one
-            elif isinstance(one, str) and not one.isascii() and any("\ud800" <= character <= "\udfff" for character in one):
+            elif isinstance(one, str) and not one.isascii() and HALVES.search(one):
                 raise wrong("A text holds half of a surrogate pair, which is no character.")
         if not inner:
             return

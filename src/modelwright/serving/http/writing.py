@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -25,6 +25,8 @@ from modelwright.serving.writing import FinishReason
 PAUSE = 0.02
 """Seconds between two events of a stream, at least: what comes in between goes into one, as many small ones would slow the network down."""
 LARGEST_SEED = 2**63 - 1
+LONGEST_TOKEN = 64
+"""Characters of a token, nearly always fewer: a prompt of more than as many for each token that may be is refused before the work of encoding it."""
 MOST_STOPS, LONGEST_STOP = 16, 256
 FINISHED: dict[FinishReason, str] = {"length": "length", "stop": "stop", "end": "stop"}
 """The names of the interface for why a text ended."""
@@ -108,8 +110,7 @@ class Author:
 
     Args:
         name: of the model.
-        generator: encodes the prompts.
-        engine: continues them.
+        generator: encodes the prompts, and continues them through the engine.
         limits: how much a request may ask for.
         metrics: what is counted.
     """
@@ -118,6 +119,7 @@ class Author:
         self.name, self.generator, self.limits = name, generator, limits
         self.tokenizer = generator.tokenizer
         self._metrics = metrics
+        self._most_prompt_tokens = min(generator.limit or limits.prompt_tokens, limits.prompt_tokens)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._arrivals: dict[Job, asyncio.Event] = {}
         longest = limits.prompt_tokens + limits.max_tokens
@@ -138,6 +140,9 @@ class Author:
         Raises:
             ApiError: it is too long, or can't be encoded.
         """
+        if len(text) > LONGEST_TOKEN * self._most_prompt_tokens:
+            message = f"{where}: the prompt has {len(text):,} characters, and {self._most_prompt_tokens:,} tokens may be."
+            raise wrong(message, param=where, code="context_length_exceeded")
         try:
             return self.check_prompt(self.generator.encode(normalize(text, CorpusConfig().normalization)), where)
         except InputError as error:
@@ -149,7 +154,7 @@ class Author:
         Raises:
             ApiError: they are not.
         """
-        limit = self.limits.prompt_tokens if self.generator.limit is None else min(self.generator.limit, self.limits.prompt_tokens)
+        limit = self._most_prompt_tokens
         if len(tokens) > limit:
             message = f"{where}: the prompt has {len(tokens):,} tokens, and {limit:,} may be."
             raise wrong(message, param=where, code="context_length_exceeded")
@@ -252,8 +257,10 @@ class Author:
 
     def _notify(self, jobs: Sequence[Job]) -> None:
         """Called by the engine, in its thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake, list(jobs))
+        if self._loop is not None:
+            # When the loop has ended nobody waits any more.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._wake, list(jobs))
 
     def _wake(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
