@@ -179,6 +179,10 @@ def test_a_failure_is_told_and_the_next_text_is_fine(decoder, engine, monkeypatc
             raise RuntimeError("out of memory in /a/secret/place")
         return real(self, tokens)
 
+    # The engine is warm when the first text is done.
+    first = job_of(decoder, "a", temperature=0, max_tokens=1)
+    engine.submit([first])
+    wait(first)
     monkeypatch.setattr(Slots, "read", read)
     broken, good = (job_of(decoder, "a", temperature=0, max_tokens=4) for _ in range(2))
     engine.submit([broken])

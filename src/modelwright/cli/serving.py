@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from cyclopts import Parameter
 
-from modelwright.cli.arguments import Printing, app, reporter_of
+from modelwright.cli.arguments import Printing, answer, app, reporter_of
 
 
 @Parameter(name="*")
@@ -72,4 +73,9 @@ def serve(
     from modelwright.workflows.serve import serve as work
 
     reporter = reporter_of(printing)
-    work(run, port=port, host=host, api_key=api_key, precision=precision, limits=vars(options), reporter=reporter)
+
+    def ready(served: object) -> None:
+        answer(printing, served)
+        sys.stdout.flush()
+
+    work(run, port=port, host=host, api_key=api_key, precision=precision, limits=vars(options), reporter=reporter, ready=ready)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -52,6 +52,7 @@ def serve(
     precision: str = "float32",
     limits: Mapping[str, Any] | None = None,
     reporter: Reporter | None = None,
+    ready: Callable[[Served], object] = lambda served: None,
 ) -> Served:
     """Serve the model of a run until the process is told to stop (Ctrl-C or SIGTERM).
 
@@ -63,6 +64,7 @@ def serve(
         precision: the number format of a language model's weights: auto, float32, bfloat16 or int8.
         limits: of `Limits`; those that are None are left alone.
         reporter: whom to tell.
+        ready: called when the server listens.
 
     Raises:
         InputError: there is no model, the place to listen at is taken, or others could reach the server without a key.
@@ -82,6 +84,7 @@ def serve(
         reporter.say("serving", f"{service.name} at {url}")
         reporter.say("", f"page {url}/   interface {url}/v1   {'key needed' if service.access.api_key else 'this machine only'}")
         reporter.say("", "Ctrl-C ends it")
+        ready(served)
         Server(service, bound).run_until_stopped()
     finally:
         service.close()
