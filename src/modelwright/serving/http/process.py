@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
 
     Args:
         service: what is served.
-        sockets: bound ones.
+        bound: a socket that listens, as `bind` gives it.
     """
 
     def __init__(self, service: Service, bound: socket.socket) -> None:
