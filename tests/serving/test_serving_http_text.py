@@ -234,7 +234,8 @@ WRONG = [
 
 @pytest.mark.parametrize(("change", "says", "param"), WRONG)
 def test_wrong_completions(plain, change, says, param):
-    answer = plain.post("/v1/completions", json={"prompt": "a", "max_tokens": 2, **change})
+    body = json.dumps({"prompt": "a", "max_tokens": 2, **change})
+    answer = plain.post("/v1/completions", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == (404 if "model" in change else 400), answer.text
     error = answer.json()["error"]
     assert says in error["message"]

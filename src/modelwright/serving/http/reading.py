@@ -22,6 +22,8 @@ DEEPEST = 64
 """Levels of a JSON value: nothing that is asked for has more than a few, and some readers fail at a thousand."""
 
 
+MOST_PARTS = 32_768
+"""Objects and lists of a body: each empty one takes 3 bytes to send, and 60 and more to keep."""
 HALVES = re.compile("[\ud800-\udfff]")
 
 
@@ -56,6 +58,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """
     if not body:
         raise wrong("The body is empty, and a JSON object is expected.")
+    if body.count(b"{") + body.count(b"[") > MOST_PARTS:
+        raise wrong(f"The body holds more than {MOST_PARTS:,} objects and lists.")
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_no_number)
     except UnicodeDecodeError as error:
