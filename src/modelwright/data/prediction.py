@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -98,12 +98,31 @@ def parse_json_lines(text: str, name: str, config: DataConfig) -> Examples:
             rejects.append(Reject(f"{name} line {number}", str(error)))
     if not rows:
         raise InputError(f"no line can be read: {rejects[0].reason}", where=name, expected="JSON objects, one a line")
+    return _table_of(rows, Origins.within(name, "line", lines), tuple(rejects))
+
+
+def parse_json_rows(rows: Sequence[Mapping[str, Any]], name: str, config: DataConfig) -> Examples:
+    """The table of JSON objects that were read already, as `parse_json_lines` makes it of their lines.
+
+    Raises:
+        InputError: a value is an array or an object.
+    """
+    missing, values = set(config.missing_values), []
+    for number, row in enumerate(rows, 1):
+        try:
+            values.append(_texts(row, missing))
+        except ValueError as error:
+            raise InputError(str(error), where=f"{name} {number}") from None
+    return _table_of(values, Origins.within(name, "number", range(1, len(rows) + 1)))
+
+
+def _table_of(rows: Sequence[Mapping[str, str | None]], origins: Origins, rejects: tuple[Reject, ...] = ()) -> Examples:
     columns: dict[str, np.ndarray] = {}
     for key in dict.fromkeys(key for row in rows for key in row):
         column = np.empty(len(rows), dtype=object)
         column[:] = [row.get(key) for row in rows]
         columns[key] = column
-    return Examples(columns, Origins.within(name, "line", lines), rejects=tuple(rejects))
+    return Examples(columns, origins, rejects=rejects)
 
 
 def _json_row(line: str, missing: set[str]) -> dict[str, str | None]:
@@ -118,6 +137,10 @@ def _json_row(line: str, missing: set[str]) -> dict[str, str | None]:
         raise ValueError("holds a number of too many digits") from None
     if not isinstance(values, dict):
         raise ValueError("is no JSON object")
+    return _texts(values, missing)
+
+
+def _texts(values: Mapping[str, Any], missing: set[str]) -> dict[str, str | None]:
     row: dict[str, str | None] = {}
     for key, value in values.items():
         if isinstance(value, dict | list):

@@ -54,6 +54,17 @@ class Cache:
         part = slice(index, index + 1)
         return self._of(1, [tuple(tensor[part] for tensor in state) for state in self.layers], self.lengths[part])
 
+    def first(self, rows: int) -> Self:
+        """A cache of the first rows, which shares its memory with this one: what is written there is written here."""
+        return self._of(rows, [tuple(tensor[:rows] for tensor in state) for state in self.layers], self.lengths[:rows])
+
+    def copy_row(self, source: int, target: int) -> None:
+        """Let the row `target` have read what the row `source` has."""
+        self.lengths[target] = self.lengths[source]
+        for state in self.layers:
+            for tensor in state:
+                tensor[target].copy_(tensor[source])
+
     def select(self, index: Tensor) -> Self:
         """A new cache of the rows that `index` (B',) names, in its order, with memory of its own; a row may be taken several times."""
         layers = [tuple(tensor.index_select(0, index.to(tensor.device)) for tensor in state) for state in self.layers]

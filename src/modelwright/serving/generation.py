@@ -110,11 +110,11 @@ class Generator:
         tokens = [self.encode(prompt) for prompt in prompts]
         if not prompts:
             return []
-        with self._inference(len(prompts) * config.beams) as prepared:
+        with self.inference(len(prompts) * config.beams) as prepared:
             if config.beams > 1:
                 searched = [self._search(prepared, row, config, use_cache) for row in tokens]
                 return [self._of_beam(prompt, row, beam, config) for prompt, row, beam in zip(prompts, tokens, searched, strict=True)]
-            writings = [self._writing(row, config) for row in tokens]
+            writings = [self.writing(row, config) for row in tokens]
             for _ in self._write(prepared, tokens, writings, config, use_cache):
                 pass
         return [_generation(prompt, writing, config) for prompt, writing in zip(prompts, writings, strict=True)]
@@ -131,7 +131,7 @@ class Generator:
             yield self.generate([prompt], config)[0].text
             return
         tokens = self.encode(prompt)
-        yield from self._pieces(tokens, self._writing(tokens, config), config)
+        yield from self._pieces(tokens, self.writing(tokens, config), config)
 
     def follow(self, prompt: str, config: GenerationConfig, show: Callable[[str], object]) -> Generation:
         """Continue a prompt, and `show` each piece as `stream` gives it.
@@ -144,18 +144,19 @@ class Generator:
             show(generation.text)
             return generation
         tokens = self.encode(prompt)
-        writing = self._writing(tokens, config)
+        writing = self.writing(tokens, config)
         for piece in self._pieces(tokens, writing, config):
             show(piece)
         return _generation(prompt, writing, config)
 
     def _pieces(self, tokens: list[int], writing: Writing, config: GenerationConfig) -> Iterator[str]:
-        with self._inference(1) as prepared:
+        with self.inference(1) as prepared:
             for _ in self._write(prepared, [tokens], [writing], config, True):
                 if piece := writing.release():
                     yield piece
 
-    def _writing(self, prompt: list[int], config: GenerationConfig) -> Writing:
+    def writing(self, prompt: Sequence[int], config: GenerationConfig) -> Writing:
+        """The text that continues these tokens, empty yet."""
         return Writing(self.tokenizer, prompt, config.stop, config.max_tokens)
 
     def encode(self, prompt: str) -> list[int]:
@@ -165,14 +166,14 @@ class Generator:
             InputError: it is longer than the context of a network that has one, or can't be encoded.
         """
         tokens = self.tokenizer.encode(prompt).tolist() or [self.tokenizer.separator]
-        if self._limit is not None and len(tokens) > self._limit:
+        if self.limit is not None and len(tokens) > self.limit:
             raise InputError(
-                f"the prompt has {len(tokens):,} tokens, and the network reads {self._limit:,} at once", remedy="Give the end of it only"
+                f"the prompt has {len(tokens):,} tokens, and the network reads {self.limit:,} at once", remedy="Give the end of it only"
             )
         return tokens
 
     @cached_property
-    def _limit(self) -> int | None:
+    def limit(self) -> int | None:
         """How far back the network sees; None if what it keeps is of one size however much it has read."""
         try:
             small, large = (self.network.new_cache(1, capacity) for capacity in (self.context, 2 * self.context))
@@ -182,8 +183,8 @@ class Generator:
         return None if sizes[0] == sizes[1] else self.context
 
     @contextmanager
-    def _inference(self, rows: int) -> Iterator[Prepared]:
-        """The network in the chosen number format, out of training for a while."""
+    def inference(self, rows: int) -> Iterator[Prepared]:
+        """The network in the number format chosen for so many rows, out of training for a while."""
         if self.network.training:
             # The weights will change, and a copy of what they are now would not.
             self._prepared.clear()
@@ -202,10 +203,15 @@ class Generator:
             self._chosen[rows] = fastest(self.network, rows)
         return self._chosen[rows]
 
+    @property
+    def exact(self) -> bool:
+        """Whether rounding is that of float32, so that it rarely matters."""
+        return self._precision == "float32"
+
     def _reader(self, prepared: Prepared, histories: list[list[int]], new_tokens: int, use_cache: bool) -> Reader:
         if not use_cache:
-            return PlainReader(prepared.network, histories, context=self._limit)
-        return CachedReader(prepared.network, histories, context=self._limit, new_tokens=new_tokens, scores=prepared.scores)
+            return PlainReader(prepared.network, histories, context=self.limit)
+        return CachedReader(prepared.network, histories, context=self.limit, new_tokens=new_tokens, scores=prepared.scores)
 
     @torch.inference_mode()
     def _write(
@@ -251,7 +257,7 @@ class Generator:
 
     def _replay(self, prompt: list[int], tokens: Sequence[int], config: GenerationConfig, logprobs: Sequence[float] = ()) -> Writing:
         """The writing of tokens that are known."""
-        writing = self._writing(prompt, config)
+        writing = self.writing(prompt, config)
         for place, token in enumerate(tokens):
             writing.push(token, logprobs[place] if logprobs else None)
         return writing

@@ -73,6 +73,11 @@ class Windows:
                 moved.append(row)
         return moved
 
+    def append(self, history: Sequence[int]) -> None:
+        """One more row."""
+        self.histories.append(list(history))
+        self.starts.append(0)
+
     def seen(self, row: int) -> list[int]:
         """The tokens of a row that are in its window."""
         return self.histories[row][self.starts[row] :]

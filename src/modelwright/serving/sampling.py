@@ -6,6 +6,7 @@ Letters: B batch (rows), V vocabulary. Scores are float32; a token that can't co
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -130,8 +131,45 @@ def seen_tokens(histories: Sequence[Sequence[int]], vocabulary: int, device: tor
     return seen_BV.to(device)
 
 
+class Uniforms:
+    """The random numbers of one row, which depend on the seed and the row's number alone.
+
+    Args:
+        seed: of the settings.
+        number: of the row.
+    """
+
+    def __init__(self, seed: int, number: int) -> None:
+        self._generator = generator(seed, "generation", number)
+        self._drawn: list[float] = []
+
+    def next(self) -> float:
+        """The next one, float64 in [0, 1)."""
+        if not self._drawn:
+            self._drawn = torch.rand(DRAWN, generator=self._generator, dtype=torch.float64).flip(0).tolist()
+        return self._drawn.pop()
+
+
+@dataclass(slots=True)
+class _Row:
+    """What the sampler knows of a row: its settings, its random numbers, and with a penalty the tokens (V,) that it has seen."""
+
+    config: GenerationConfig
+    history: Sequence[int]
+    uniforms: Uniforms
+    seen: Tensor | None = None
+
+    @property
+    def way(self) -> tuple[float | int | None, ...]:
+        """What rows must have in common to be chosen for at once."""
+        config = self.config
+        if config.greedy:
+            return (0, config.repetition_penalty)
+        return (config.temperature, config.top_k, config.top_p, config.min_p, config.repetition_penalty)
+
+
 class Sampler:
-    """Chooses the next token of every row, each with random numbers of its own, so that a row's text doesn't depend on the others.
+    """Chooses the next token of every row, each with settings and random numbers of its own, so that a row's text doesn't depend on the others.
 
     Args:
         config: what to choose by.
@@ -139,41 +177,77 @@ class Sampler:
         rows: the number of each row; with the seed it decides the row's random numbers.
     """
 
-    def __init__(self, config: GenerationConfig, histories: Sequence[Sequence[int]], rows: Sequence[int]) -> None:
-        self._config = config
-        self._histories = histories
-        self._seen: Tensor | None = None
-        self._generators = [generator(config.seed, "generation", row) for row in rows]
-        self._uniform = torch.empty(len(rows), 0, dtype=torch.float64)
-        self._used = 0
+    def __init__(self, config: GenerationConfig | None = None, histories: Sequence[Sequence[int]] = (), rows: Sequence[int] = ()) -> None:
+        self._rows: list[_Row] = []
+        for history, number in zip(histories, rows, strict=True):
+            assert config is not None, "rows have settings"
+            self.add(config, history, number)
+
+    def add(self, config: GenerationConfig, history: Sequence[int], number: int) -> None:
+        """One more row, the last one."""
+        self._rows.append(_Row(config, history, Uniforms(config.seed, number)))
+
+    def extend(self, other: Sampler) -> None:
+        """The rows of another one too, after these; from now on they are the same rows."""
+        self._rows += other._rows
+
+    def remove(self, row: int) -> None:
+        """A row leaves, and the last one takes its place."""
+        last = self._rows.pop()
+        if row < len(self._rows):
+            self._rows[row] = last
 
     def __call__(self, scores_BV: Tensor) -> Tensor:
         """(B,) next tokens."""
-        config = self._config
-        if config.repetition_penalty != 1:
-            if self._seen is None:
-                self._seen = seen_tokens(self._histories, scores_BV.shape[1], scores_BV.device)
-            scores_BV = apply_repetition_penalty(scores_BV, self._seen, config.repetition_penalty)
-        tokens_B = scores_BV.argmax(1) if config.greedy else draw(restricted(scores_BV, config), self._uniform_like(scores_BV))
-        if self._seen is not None:
-            self._seen.scatter_(1, tokens_B[:, None], True)
+        ways: dict[tuple[float | int | None, ...], list[int]] = {}
+        for place, row in enumerate(self._rows):
+            ways.setdefault(row.way, []).append(place)
+        if len(ways) == 1:
+            return self._choose(scores_BV, self._rows)
+        tokens_B = torch.empty(len(self._rows), dtype=torch.int64, device=scores_BV.device)
+        for places in ways.values():
+            index = torch.tensor(places, device=scores_BV.device)
+            tokens_B[index] = self._choose(scores_BV[index], [self._rows[place] for place in places])
         return tokens_B
 
     def select(self, index: Sequence[int]) -> None:
-        """Go on with these of the rows only."""
-        rows = torch.tensor(index)
-        self._generators = [self._generators[row] for row in index]
-        self._uniform = self._uniform[rows]
-        if self._seen is not None:
-            self._seen = self._seen[rows.to(self._seen.device)]
+        """Go on with these of the rows only, in this order."""
+        self._rows = [self._rows[row] for row in index]
 
-    def _uniform_like(self, scores_BV: Tensor) -> Tensor:
-        """(B,) float64 in [0, 1), the next of each row, on the scores' device."""
-        if self._used == self._uniform.shape[1]:
-            drawn = [torch.rand(DRAWN, generator=generator, dtype=torch.float64) for generator in self._generators]
-            self._uniform, self._used = torch.stack(drawn), 0
-        self._used += 1
-        return self._uniform[:, self._used - 1].to(scores_BV.device)
+    def close_calls(self, scores_BV: Tensor, nearness: float) -> list[int]:
+        """The greedy rows whose two likeliest tokens are nearer to each other than `nearness` times their highest score's size."""
+        greedy = [place for place, row in enumerate(self._rows) if row.config.greedy]
+        if not greedy or scores_BV.shape[1] < 2:
+            return []
+        rows = [self._rows[place] for place in greedy]
+        scores_BV = self._penalized(scores_BV if len(greedy) == len(self._rows) else scores_BV[greedy], rows)
+        near_B = -scores_BV.topk(2).values.diff(dim=1)[:, 0] <= nearness * scores_BV.abs().amax(1)
+        return [place for place, near in zip(greedy, near_B.tolist(), strict=True) if near]
+
+    def _choose(self, scores_BV: Tensor, rows: Sequence[_Row]) -> Tensor:
+        """(B,) next tokens of rows that are chosen for alike."""
+        config = rows[0].config
+        scores_BV = self._penalized(scores_BV, rows)
+        if config.greedy:
+            tokens_B = scores_BV.argmax(1)
+        else:
+            uniform_B = torch.tensor([row.uniforms.next() for row in rows], dtype=torch.float64).to(scores_BV.device)
+            tokens_B = draw(restricted(scores_BV, config), uniform_B)
+        if config.repetition_penalty != 1:
+            for row, token in zip(rows, tokens_B.tolist(), strict=True):
+                assert row.seen is not None
+                row.seen[token] = True
+        return tokens_B
+
+    def _penalized(self, scores_BV: Tensor, rows: Sequence[_Row]) -> Tensor:
+        """The scores after the repetition penalty, which the rows may differ in."""
+        for place, row in enumerate(rows):
+            if row.config.repetition_penalty != 1:
+                if row.seen is None:
+                    row.seen = seen_tokens([row.history], scores_BV.shape[1], scores_BV.device)[0]
+                penalized_1V = apply_repetition_penalty(scores_BV[place : place + 1], row.seen[None], row.config.repetition_penalty)
+                scores_BV = scores_BV.index_copy(0, torch.tensor([place], device=scores_BV.device), penalized_1V)
+        return scores_BV
 
 
 def restricted(scores_BV: Tensor, config: GenerationConfig) -> Tensor:

@@ -33,6 +33,11 @@ class Writing:
         self._released = 0
         self._held = ""
 
+    @property
+    def last(self) -> int:
+        """The last token."""
+        return self.tokens[-1]
+
     def push(self, token: int, logprob: float | None = None) -> None:
         """The next token."""
         assert self.finish_reason is None, "the text has ended"

@@ -5,6 +5,7 @@ Letters: N images, C channels, H height, W width.
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from modelwright.data.examples import Examples, Origins, Reject
 from modelwright.data.source import SPLIT_WORDS, sources
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_SIDE = 224
 """Pixels of the longer side; larger images are shrunk to it unless a size is set, since all of them are kept in memory."""
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
@@ -29,10 +31,11 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
 class Found:
     """An image file, and the class and split that its folders speak of."""
 
-    path: Path
+    path: Path | io.BytesIO
+    """Or its content, where it lies in memory."""
     name: str
-    label: str | None
-    split: str | None
+    label: str | None = None
+    split: str | None = None
 
 
 def _is_image(path: Path) -> bool:
@@ -74,23 +77,54 @@ class ImageFolder:
             InputError: Pillow is not installed, there are no images, or none of them can be read.
         """
         path = Path(argument)
-        found, notes = ([Found(path, path.name, None, None)], []) if path.is_file() else find_images(path)
+        found, notes = ([Found(path, path.name)], []) if path.is_file() else find_images(path)
         if not found:
             raise InputError("holds no images", where=argument, expected=self.accepts)
-        with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) + 1)) as pool:
-            headers = list(pool.map(_header, found))
-            opened = [header for header in headers if isinstance(header, Header)]
-            size, resized = choose_size([header.size for header in opened], config.image_size)
-            grey = all(header.mode in GREY_MODES for header in opened)
-            pixels = list(pool.map(lambda file, header: _decode(file, header, size, grey), found, headers))
-        rejects = tuple(Reject(file.name, result) for file, result in zip(found, pixels, strict=True) if isinstance(result, str))
-        good = [(file, result) for file, result in zip(found, pixels, strict=True) if not isinstance(result, str)]
-        if not good:
-            raise InputError(f"none of its {len(found)} images can be read: {rejects[0].reason}", where=argument)
-        images = np.stack([result for _, result in good])
-        if not grey and all(np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2]) for image in images):
-            images = np.ascontiguousarray(images[:, :1])
-        return _examples([file for file, _ in good], images, rejects, [*notes, *resized])
+        return _read(found, argument, config.image_size, notes)
+
+
+def read_image(data: bytes, name: str, size: tuple[int, int], *, most_pixels: int) -> Examples:
+    """One image that lies in memory as a file's content, decoded as the file would be.
+
+    Args:
+        data: of a PNG, JPEG, BMP, GIF or WebP file.
+        name: what to call it.
+        size: (height, width) that it is wanted in.
+        most_pixels: larger ones are refused before they are decoded.
+
+    Raises:
+        InputError: Pillow is not installed, the image can't be read, or it is too large.
+    """
+    image_module, _ = _pillow()
+    try:
+        with image_module.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+    except image_module.UnidentifiedImageError:
+        raise InputError("is no image that can be read", where=name, expected=", ".join(FORMATS)) from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
+        raise InputError(_reason(error), where=name) from None
+    if width * height > most_pixels:
+        raise InputError(f"the image has {width * height:,} pixels", where=name, expected=f"{most_pixels:,} at most")
+    return _read([Found(io.BytesIO(data), name)], name, size, [])
+
+
+def _read(found: list[Found], where: str, wanted: tuple[int, int] | None, notes: list[str]) -> Examples:
+    """Decode all images, at one size and with one number of channels."""
+    with ThreadPoolExecutor(max_workers=min(8, len(found), (os.cpu_count() or 1) + 1)) as pool:
+        headers = list(pool.map(_header, found))
+        opened = [header for header in headers if isinstance(header, Header)]
+        size, resized = choose_size([header.size for header in opened], wanted)
+        grey = all(header.mode in GREY_MODES for header in opened)
+        pixels = list(pool.map(lambda file, header: _decode(file, header, size, grey), found, headers))
+    rejects = tuple(Reject(file.name, result) for file, result in zip(found, pixels, strict=True) if isinstance(result, str))
+    good = [(file, result) for file, result in zip(found, pixels, strict=True) if not isinstance(result, str)]
+    if not good:
+        reason = rejects[0].reason if len(found) == 1 else f"none of its {len(found)} images can be read: {rejects[0].reason}"
+        raise InputError(reason, where=where)
+    images = np.stack([result for _, result in good])
+    if not grey and all(np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2]) for image in images):
+        images = np.ascontiguousarray(images[:, :1])
+    return _examples([file for file, _ in good], images, rejects, [*notes, *resized])
 
 
 def _examples(files: list[Found], images: np.ndarray, rejects: tuple[Reject, ...], notes: list[str]) -> Examples:

@@ -1,0 +1,1 @@
+"""The HTTP server of a model: its interface for programs, and its page for people."""
