@@ -1,7 +1,7 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
 The verbs of the command line are functions here, under the same names: `build`, `train`, `evaluate`, `predict`, `generate`, `describe`,
-`plan`, `ledger`, `recipes`, `doctor`. They are imported when they are first used.
+`select`, `plan`, `ledger`, `recipes`, `doctor`. They are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modelwright.workflows.predict import predict
     from modelwright.workflows.recipe import Recipe, load_recipe
     from modelwright.workflows.recipes import recipes
+    from modelwright.workflows.select import select
     from modelwright.workflows.train import train
 
 _HOMES = {
@@ -31,7 +32,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "Recipe", "__version__", "build", "describe", "doctor", "evaluate", "generate", "ledger", "load_recipe", "plan", "predict", "recipes", "train",
+    "Recipe", "__version__", "build", "describe", "doctor", "evaluate", "generate", "ledger", "load_recipe", "plan", "predict", "recipes", "select", "train",
 ]  # fmt: skip
 
 

@@ -106,7 +106,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def dimensions(config: Config, prefix: str = "") -> Iterator[tuple[str, Value, Dimension]]:
+def dimensions(config: Config, prefix: str = "") -> Iterator[tuple[str, Any, Dimension]]:
     """(dotted key, own value, dimension) of every setting that is worth a search in a configuration and in those that it holds."""
     for name, field in type(config).model_fields.items():
         own, key = getattr(config, name), f"{prefix}{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -28,16 +29,18 @@ class Board:
         job: any of the search; tells the metric and the unit of speed.
         rungs: seconds of each.
         reporter: whom to show it.
+        deadline: `time.monotonic()` at which the search ends.
     """
 
-    def __init__(self, job: Job, rungs: Sequence[float], reporter: Reporter) -> None:
-        self._job, self._rungs, self._reporter = job, rungs, reporter
+    def __init__(self, job: Job, rungs: Sequence[float], reporter: Reporter, deadline: float | None = None) -> None:
+        self._job, self._rungs, self._reporter, self._deadline = job, rungs, reporter, deadline
+        self._trials: Sequence[Trial] = ()
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
         console = self._reporter.console
         if console is not None and console.is_terminal and self._reporter.visible:
-            self._live = Live(self.table(()), console=console, auto_refresh=False, transient=True)
+            self._live = Live(get_renderable=self._now, console=console, refresh_per_second=1, transient=True)
             self._live.start()
         return self
 
@@ -47,9 +50,18 @@ class Board:
             self._live = None
 
     def update(self, trials: Sequence[Trial]) -> None:
-        """Draw what there is now."""
+        """Draw these from now on."""
+        self._trials = trials
         if self._live is not None:
-            self._live.update(self.table(trials), refresh=True)
+            self._live.refresh()
+
+    def _now(self) -> Table:
+        table = self.table(self._trials)
+        if self._deadline is not None:
+            done = sum(trial.last is not None for trial in self._trials)
+            left = format_duration(max(self._deadline - time.monotonic(), 0.0))
+            table.caption = f"{done} trial{'s' if done != 1 else ''} · {left} left"
+        return table
 
     def table(self, trials: Sequence[Trial]) -> Table:
         """A row a trial, a column a rung."""

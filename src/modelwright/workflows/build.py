@@ -14,6 +14,7 @@ from modelwright.core.units import Budget, format_duration
 from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.planning.curve import CurvePoint, Forecast, forecast_error_rate, forecast_loss
 from modelwright.training.machine import prepare_machine
+from modelwright.workflows.board import Board
 from modelwright.workflows.contest import Asked, Contest, Found
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.job import Job, Probe, probe
@@ -89,6 +90,7 @@ def _build(asked: Asked, run: Run | None, reporter: Reporter, started: float) ->
         seconds = format_duration(contest.asked.seconds or 0.0)
         reporter.say("compare", f"{' · '.join(contest.probed)} at equal compute, {seconds} in all")
         found = contest.search(run, _storage(run), reporter, started)
+        reporter.show(Board(found.job, found.plan.rungs, reporter).table(found.trials))
         return train_winner(run, found, reporter, started)
 
 

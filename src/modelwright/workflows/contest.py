@@ -244,9 +244,9 @@ class Contest:
         asked.save(run)
         plan = SearchPlan(**{**study.plan["search"], "rungs": tuple(study.plan["search"]["rungs"])})
         rungs = Rungs(self.probed, self.spaces, judged_part(self.probed, plan.rungs[0]), run.path / "rungs", reporter)
-        board = Board(self.any_probe.job, plan.rungs, reporter)
         began = time.monotonic()
         assert asked.seconds is not None, "decide first how long to search"
+        board = Board(self.any_probe.job, plan.rungs, reporter, began + asked.seconds - asked.searched)
 
         def notice(trials: Sequence[Trial]) -> None:
             now = time.monotonic()
@@ -264,9 +264,7 @@ class Contest:
             raise RunInterrupted(
                 f"Interrupted while comparing, after {done} short trainings, which are saved. Go on with: modelwright {asked.verb} --resume {run.path}"
             ) from None
-        trials = study.trials()
-        reporter.show(board.table(trials))
-        return Found(trials, best, rungs.job(best), len(rungs.validation), plan)
+        return Found(study.trials(), best, rungs.job(best), len(rungs.validation), plan)
 
     def _begin(self, storage: str) -> Study | None:
         """A new study with each family's own recipe in its queue; None if another process has just begun it."""
