@@ -16,13 +16,14 @@ from modelwright.core.config import validate
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
 from modelwright.core.units import Budget
+from modelwright.data.split import Split
 from modelwright.workflows.board import Board
 from modelwright.workflows.candidates import candidates, plain_recipe, wanted_families
 from modelwright.workflows.job import Job, Probe, probe, read
 from modelwright.workflows.judge import affordable
 from modelwright.workflows.recipe import Recipe, apply, data_name
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.rungs import Rungs, judged_part
+from modelwright.workflows.rungs import Rungs, judged_examples
 from modelwright.workflows.search import Search, SearchPlan, begin
 from modelwright.workflows.space import Space
 from modelwright.workflows.study import RungResult, Study, Trial
@@ -169,7 +170,9 @@ class Contest:
         digest: of the data.
         probed: each family's own recipe, with its speed.
         spaces: of the families.
+        validation: the split that decides, whole.
         study: the one that is joined, or gone on with; None for a new one.
+        since: `time.monotonic()` from which the search's seconds count.
     """
 
     asked: Asked
@@ -177,7 +180,9 @@ class Contest:
     digest: str
     probed: dict[str, Probe]
     spaces: dict[str, Space]
+    validation: Split
     study: Study | None
+    since: float
 
     @classmethod
     def of(cls, asked: Asked, storage: str | None, reporter: Reporter) -> Contest:
@@ -200,7 +205,8 @@ class Contest:
         study = None if storage is None else Study.join(storage, name, owner=asked.owner, seed=first.seed)
         if study is not None:
             _check_same(study.plan, asked, digest, first.data.path)
-            probed = {name: probe(Job.make(validate(Recipe, saved), dataset)) for name, saved in study.plan["recipes"].items()}
+            saved = {family: _for_this(validate(Recipe, values), first) for family, values in study.plan["recipes"].items()}
+            probed = {family: probe(Job.make(recipe, dataset)) for family, recipe in saved.items()}
         else:
             names = wanted_families(list(asked.families), dataset.schema)
             if not names:
@@ -210,11 +216,12 @@ class Contest:
         held = min(timed.held for timed in probed.values())
         probed = {name: replace(timed, job=timed.job.on(within), held=held) for name, timed in probed.items()}
         spaces = {name: Space.of(timed.job.recipe, asked.values) for name, timed in probed.items()}
-        return cls(replace(asked, study=name), first.name, digest, probed, spaces, study)
+        validation = dataset.splits["validation"]
+        return cls(replace(asked, study=name), first.name, digest, probed, spaces, validation, study, time.monotonic())
 
     def within(self, seconds: float) -> Contest:
-        """The same, to be searched for so long."""
-        return replace(self, asked=replace(self.asked, seconds=seconds))
+        """The same, to be searched for so long from now on."""
+        return replace(self, asked=replace(self.asked, seconds=seconds), since=time.monotonic())
 
     @property
     def any_probe(self) -> Probe:
@@ -243,17 +250,16 @@ class Contest:
             study.adopt()
         asked.save(run)
         plan = SearchPlan(**{**study.plan["search"], "rungs": tuple(study.plan["search"]["rungs"])})
-        rungs = Rungs(self.probed, self.spaces, judged_part(self.probed, plan.rungs[0]), run.path / "rungs", reporter)
-        began = time.monotonic()
+        rungs = Rungs(self.probed, self.spaces, self.validation.sample(study.plan["judged"]), run.path / "rungs", reporter)
         assert asked.seconds is not None, "decide first how long to search"
-        board = Board(self.any_probe.job, plan.rungs, reporter, began + asked.seconds - asked.searched)
+        deadline, higher = self.since + asked.seconds - asked.searched, self.any_probe.job.task.higher_is_better
+        board = Board(self.any_probe.job, plan.rungs, reporter, deadline)
 
         def notice(trials: Sequence[Trial]) -> None:
             now = time.monotonic()
-            replace(asked, searched=asked.searched + now - began, spent=now - started).save(run)
+            replace(asked, searched=asked.searched + now - self.since, spent=now - started).save(run)
             board.update(trials)
 
-        deadline, higher = began + asked.seconds - asked.searched, self.any_probe.job.task.higher_is_better
         search = Search(study, self.spaces, plan, rungs, deadline, higher_is_better=higher, notice=notice)
         try:
             with board:
@@ -273,12 +279,18 @@ class Contest:
         assert asked.study is not None
         wide = any("width" in space.dimensions for space in self.spaces.values())
         recipes = {name: timed.job.recipe.model_dump(mode="json") for name, timed in self.probed.items()}
-        search = vars(SearchPlan.of(len(self.spaces), asked.seconds, wide=wide))
-        about = {"digest": self.digest, "terms": asked.terms, "recipes": recipes, "search": search}
+        plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=wide)
+        judged = judged_examples(self.probed, plan.rungs[0])
+        about = {"digest": self.digest, "terms": asked.terms, "recipes": recipes, "search": vars(plan), "judged": judged}
         study = Study.create(storage, asked.study, about, owner=asked.owner, maximize=job.task.higher_is_better, seed=job.recipe.seed)
         if study is not None:
             begin(study, self.spaces)
         return study
+
+
+def _for_this(recipe: Recipe, own: Recipe) -> Recipe:
+    """A recipe of a study, with the name, the data and the budget of this process."""
+    return recipe.replace(name=own.name, data=own.data, training=recipe.training.replace(budget=own.training.budget))
 
 
 def _check_same(plan: Mapping[str, Any], asked: Asked, digest: str, data: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelwright.core.errors import import_extra
+from modelwright.core.units import format_bytes, format_duration
 from modelwright.evaluation.summary import label
 from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.workflows.standings import Standings
@@ -14,11 +15,12 @@ from modelwright.workflows.study import RungResult
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999933")
 """Of the families, told apart by the color-blind too (Okabe & Ito 2008)."""
-AXES: tuple[tuple[str, Callable[[RungResult], float]], ...] = (
-    ("weights (bytes)", lambda result: result.size),
-    ("latency of one example (ms)", lambda result: 1e3 * result.latency),
-    ("training (s)", lambda result: result.seconds),
+AXES: tuple[tuple[str, Callable[[RungResult], float], Callable[[float], str]], ...] = (
+    ("weights", lambda result: result.size, format_bytes),
+    ("latency of one example", lambda result: 1e3 * result.latency, lambda value: f"{value:.2g} ms"),
+    ("training", lambda result: result.seconds, format_duration),
 )
+"""Title, what is drawn, and how it is written."""
 
 
 def plotting() -> Any:
@@ -40,12 +42,12 @@ def draw(standings: Standings, name: str) -> bytes:
     Raises:
         InputError: matplotlib is not installed.
     """
-    figure = plotting()(figsize=(12, 4.6), layout="constrained")
+    figure, ticker = plotting()(figsize=(12, 4.6), layout="constrained"), import_extra("matplotlib.ticker", "matplotlib", "report")
     panels = figure.subplots(1, len(AXES), sharey=True)
     families = sorted({row.trial.family for row in standings.rows})
     colors = {family: COLORS[index % len(COLORS)] for index, family in enumerate(families)}
     scale = 100.0 if standings.metric in PROPORTIONS else 1.0
-    for panel, (title, of) in zip(panels, AXES, strict=True):
+    for panel, (title, of, written) in zip(panels, AXES, strict=True):
         for row in standings.rows:
             points = sorted((of(result), scale * result.value) for result in row.trial.results)
             panel.plot(*zip(*points, strict=True), color=colors[row.trial.family], alpha=0.25, linewidth=1, zorder=1)
@@ -59,6 +61,9 @@ def draw(standings: Standings, name: str) -> bytes:
         low, high = scale * (best.value - best.low), scale * (best.high - best.value)
         panel.errorbar(of(best), scale * best.value, [[max(low, 0)], [max(high, 0)]], fmt="*", color="black", markersize=12, zorder=5)
         panel.set(xscale="log", xlabel=title)
+        panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(lambda value, place, written=written: written(value))
+        panel.xaxis.set_minor_formatter(ticker.NullFormatter())
         panel.grid(alpha=0.2)
     panels[0].set_ylabel(f"{label(standings.metric)} on validation{' (%)' if scale == 100 else ''}")
     handles = [panels[0].scatter([], [], color=color, s=30, label=family) for family, color in colors.items()]

@@ -33,14 +33,14 @@ LATENCY_PASSES = 15
 """Forward passes of one example that are timed."""
 
 
-def judged_part(probed: Mapping[str, Probe], seconds: float) -> Split:
-    """The validation split; of a text, as much of it as the slowest family can be judged on in a small part of a rung's `seconds`."""
+def judged_examples(probed: Mapping[str, Probe], seconds: float) -> int:
+    """Those of the validation split; of a text, as many as the slowest family can be judged on in a small part of a rung's `seconds`."""
     dataset = next(iter(probed.values())).job.dataset
     split = dataset.splits["validation"]
     if not Thoroughness.of(dataset.schema).within_budget:
-        return split
+        return len(split)
     slowest = min(timed.samples_per_second for timed in probed.values())
-    return split.sample(max(FEWEST_JUDGED, round(JUDGED_SHARE * seconds * slowest / (OVERLAP * FORWARD_SHARE))))
+    return min(len(split), max(FEWEST_JUDGED, round(JUDGED_SHARE * seconds * slowest / (OVERLAP * FORWARD_SHARE))))
 
 
 class Rungs:
@@ -84,8 +84,6 @@ class Rungs:
             why = "diverged" if isinstance(error, DivergedError) else "is too large" if not isinstance(error, InputError) else str(error)
             self._reporter.say("dropped", f"{trial.label} {why}")
             return None
-        finally:
-            network = None
         if checkpoints is not None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         return found

@@ -138,7 +138,7 @@ class Search:
 
         take up what waits in the queue
         else for each open trial, the furthest first: end it, stop it if it is hopeless, or let it go on
-        else propose a new one
+        else propose a new one: by turns near the best one, and anywhere
         """
         trials, rungs = self.study.trials(), self.plan.rungs
         if any(trial.state == "waiting" for trial in trials) and self._fits(rungs[0], end):
@@ -152,7 +152,9 @@ class Search:
                 return trial
         if not self.plan.proposals or not self._fits(rungs[0], end) or not any(trial.results for trial in trials):
             return None
-        return None if all(trial.state == "failed" for trial in trials[-MOST_FAILURES:]) else self.study.begin()
+        if all(trial.state == "failed" for trial in trials[-MOST_FAILURES:]):
+            return None
+        return self.study.begin(near=best_trial(trials) if len(trials) % 2 else None)
 
     def _deserves(self, trial: Trial, trials: Sequence[Trial]) -> bool:
         """Whether it was among the better half at its last rung."""

@@ -24,7 +24,7 @@ from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.standings import Standings
 from modelwright.workflows.train import train as train_run
 
-REPORT_SECONDS = 1.5
+REPORT_SECONDS = 2.0
 """For drawing the plot and writing the report, as seen on machines of 2026."""
 LEAST_SHARE = 0.2
 """A budget of which less is left for the search than this is too small."""

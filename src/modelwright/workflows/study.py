@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,8 @@ from modelwright.workflows.space import Space
 
 JOURNAL = "journal:"
 """Scheme of a storage that is a file, which several processes can share and which needs no database."""
+CHANGED = 3
+"""Settings that a proposal near a good trial changes."""
 LOCK_SECONDS = 60
 """How long a process waits for a file that another one writes, and for the plan of a study that another one begins."""
 
@@ -166,9 +169,13 @@ class Study:
         about = {"family": family, "label": label, "first_rung": first_rung}
         self._study.enqueue_trial({"family": family, **{f"{family}.{key}": value for key, value in settings.items()}}, user_attrs=about)
 
-    def begin(self) -> Trial:
-        """Take the next enqueued trial, or else let the sampler propose one."""
-        with self._sampling():
+    def begin(self, near: Trial | None = None) -> Trial:
+        """Take the next enqueued trial, or else let the sampler propose one.
+
+        Args:
+            near: a good trial, from which a proposal is to differ in few settings.
+        """
+        with self._sampling(near):
             trial = self._study.ask()
             trial.set_user_attr("owner", self.owner)
             family = trial.suggest_categorical("family", sorted(self.spaces))
@@ -218,21 +225,23 @@ class Study:
         return self._optuna.trial.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
 
     @contextmanager
-    def _sampling(self) -> Iterator[None]:
+    def _sampling(self, near: Trial | None) -> Iterator[None]:
         """A sampler for this proposal: multivariate TPE (Bergstra et al. 2011; Falkner et al. 2018), each family's settings by themselves.
 
-        Its seed depends on how many trials there are, and on the process, so that none is proposed twice.
+        Near a good trial, all but `CHANGED` of its settings stay. The seed depends on how many trials there are, and on the process, so that none
+        is proposed twice.
         """
         trials = len(self._study.get_trials(deepcopy=False))
+        seed = derive(self._seed, "search", self.owner, trials) % 2**31
+        samplers = self._optuna.samplers
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._study.sampler = self._optuna.samplers.TPESampler(
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-                n_startup_trials=len(self.spaces),
-                seed=derive(self._seed, "search", self.owner, trials) % 2**31,
-            )
+            sampler = samplers.TPESampler(multivariate=True, group=True, constant_liar=True, n_startup_trials=len(self.spaces), seed=seed)
+            if near is not None:
+                free = random.Random(seed).sample(sorted(near.settings), min(CHANGED, len(near.settings)))
+                kept = {f"{near.family}.{key}": value for key, value in near.settings.items() if key not in free}
+                sampler = samplers.PartialFixedSampler({"family": near.family, **kept}, sampler)
+            self._study.sampler = sampler
             yield
 
 
@@ -301,7 +310,7 @@ def _storage_errors(url: str) -> Iterator[None]:
     except ImportError as error:
         raise InputError(f"the storage {_masked(url)} needs a driver ({error})", remedy="Install it with pip") from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("sqlalchemy", "optuna", "builtins"):
+        if not isinstance(error, ValueError | OSError) and type(error).__module__.partition(".")[0] not in ("sqlalchemy", "optuna"):
             raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(
