@@ -1,8 +1,8 @@
 """The search: families and their settings at equal compute, each trial in ever longer rungs as long as it deserves them.
 
-Every family's own recipe comes first. A trial trains for the seconds of the shortest rung, afresh for those of the next one if it was in the
-better half of all that were seen there, and so on (successive halving without waiting: Li et al. 2020, ASHA). With time left, new trials are
-proposed. At the end the best one is tried at twice its width.
+Every family's own recipe comes first; with more time, other settings are proposed. A trial trains for the seconds of the shortest rung, afresh
+for those of the next one if it is in the better half of all that were seen there, and so on, each rung taking as much of the time as the one
+before it (successive halving without waiting: Li et al. 2020, ASHA). At the end the best one is tried at twice its width.
 """
 
 from __future__ import annotations
@@ -136,25 +136,33 @@ class Search:
     def _next(self, end: float) -> Trial | None:
         """The trial to train next; None when no rung fits before `end`, or none is deserved.
 
-        take up what waits in the queue
-        else for each open trial, the furthest first: end it, stop it if it is hopeless, or let it go on
+        take up what waits in the queue, or was interrupted
+        else stop what is hopeless, and let the best open trial go on whose next rung has had its share of the time, the furthest first
         else propose a new one: by turns near the best one, and anywhere
+        else, when there is no time for that, let the best open trial go on that fits
         """
         trials, rungs = self.study.trials(), self.plan.rungs
         if any(trial.state == "waiting" for trial in trials) and self._fits(rungs[0], end):
             return self.study.begin()
-        mine = [trial for trial in trials if self._is_mine(trial)]
-        for trial in sorted(mine, key=lambda trial: (-trial.next_rung, -trial.last.score if trial.last else 0.0)):
-            hopeless = trial.last is not None and not self._deserves(trial, trials)
-            if hopeless or trial.next_rung >= len(rungs):
+        open_trials = []
+        for trial in filter(self._is_mine, trials):
+            if trial.next_rung >= len(rungs) or (trial.last is not None and not self._deserves(trial, trials)):
                 self._end(trial)
             elif self._fits(rungs[trial.next_rung], end):
+                open_trials.append(trial)
+        open_trials.sort(key=lambda trial: (trial.last is not None, -trial.next_rung, -trial.last.score if trial.last else 0.0))
+        spent = [sum(seen.seconds for trial in trials if (seen := trial.at(rung))) for rung in range(len(rungs))]
+        for trial in open_trials:
+            rung = trial.next_rung
+            if trial.last is None or spent[rung] + SHORTER * rungs[rung] <= spent[rung - 1]:
                 return trial
-        if not self.plan.proposals or not self._fits(rungs[0], end) or not any(trial.results for trial in trials):
-            return None
-        if all(trial.state == "failed" for trial in trials[-MOST_FAILURES:]):
-            return None
-        return self.study.begin(near=best_trial(trials) if len(trials) % 2 else None)
+        if self.plan.proposals and self._fits(rungs[0], end) and self._hopeful(trials):
+            return self.study.propose(near=best_trial(trials) if len(trials) % 2 else None)
+        return open_trials[0] if open_trials else None
+
+    def _hopeful(self, trials: Sequence[Trial]) -> bool:
+        """Whether anything could be trained, and not all of the last trials failed."""
+        return any(trial.results for trial in trials) and not all(trial.state == "failed" for trial in trials[-MOST_FAILURES:])
 
     def _deserves(self, trial: Trial, trials: Sequence[Trial]) -> bool:
         """Whether it was among the better half at its last rung."""

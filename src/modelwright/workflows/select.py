@@ -22,6 +22,7 @@ from modelwright.workflows.pareto_plot import draw, plotting
 from modelwright.workflows.recipe import Recipe, dump_recipe
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.standings import Standings
+from modelwright.workflows.study import import_ahead
 from modelwright.workflows.train import train as train_run
 
 REPORT_SECONDS = 2.0
@@ -117,6 +118,7 @@ def _select(asked: Asked, run: Run | None, reporter: Reporter, started: float) -
         reporter: whom to tell.
         started: from when the budget counts.
     """
+    import_ahead(asked.storage)
     plots = _can_plot(reporter)
     contest = Contest.of(asked, asked.storage or (None if run is None else _file(run)), reporter)
     if asked.seconds is None:
@@ -147,7 +149,7 @@ def _file(run: Run) -> str:
 
 
 def _can_plot(reporter: Reporter) -> bool:
-    """Whether matplotlib is there; imported now, so that the time is counted before the search is planned."""
+    """Whether matplotlib is there; it is imported now, for the same reason."""
     try:
         plotting()
     except InputError as error:
@@ -163,7 +165,7 @@ def _search_seconds(contest: Contest, started: float) -> float:
         InputError: that is too little.
     """
     if contest.asked.train:
-        return COMPARISON_SHARE * left_for_training(contest.any_probe, started) - REPORT_SECONDS
+        return COMPARISON_SHARE * (left_for_training(contest.any_probe, started) - REPORT_SECONDS)
     budget, spent = contest.asked.budget.amount, time.monotonic() - started
     left = budget - spent - REPORT_SECONDS
     if left < LEAST_SHARE * budget:

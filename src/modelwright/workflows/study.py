@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ JOURNAL = "journal:"
 """Scheme of a storage that is a file, which several processes can share and which needs no database."""
 CHANGED = 3
 """Settings that a proposal near a good trial changes."""
+ATTEMPTS = 5
+"""How often it is tried to make the tables of a database."""
 LOCK_SECONDS = 60
 """How long a process waits for a file that another one writes, and for the plan of a study that another one begins."""
 
@@ -169,19 +172,42 @@ class Study:
         about = {"family": family, "label": label, "first_rung": first_rung}
         self._study.enqueue_trial({"family": family, **{f"{family}.{key}": value for key, value in settings.items()}}, user_attrs=about)
 
-    def begin(self, near: Trial | None = None) -> Trial:
-        """Take the next enqueued trial, or else let the sampler propose one.
+    def begin(self) -> Trial:
+        """Take the next trial of the queue."""
+        trial = self._study.ask()
+        trial.set_user_attr("owner", self.owner)
+        self._suggest(trial)
+        return self.trial(trial.number)
+
+    def propose(self, near: Trial | None = None) -> Trial:
+        """A new trial by multivariate TPE (Bergstra et al. 2011; Falkner et al. 2018), each family's settings by themselves.
+
+        The sampler sees what each trial showed at its last rung, those between two rungs included; more rungs count as better.
 
         Args:
-            near: a good trial, from which a proposal is to differ in few settings.
+            near: a good trial; the new one differs from it in `CHANGED` settings only.
         """
-        with self._sampling(near):
-            trial = self._study.ask()
-            trial.set_user_attr("owner", self.owner)
-            family = trial.suggest_categorical("family", sorted(self.spaces))
-            for key, dimension in self.spaces[family].dimensions.items():
-                _suggest(trial, f"{family}.{key}", dimension)
-        return self.trial(trial.number)
+        optuna, trials = self._optuna, self._study.get_trials(deepcopy=False)
+        # The seed depends on how many trials there are, and on the process, so that none is proposed twice.
+        seed = derive(self._seed, "search", self.owner, len(trials)) % 2**31
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sampler = optuna.samplers.TPESampler(multivariate=True, group=True, n_startup_trials=len(self.spaces), seed=seed)
+            if near is not None:
+                free = random.Random(seed).sample(sorted(near.settings), min(CHANGED, len(near.settings)))
+                kept = {f"{near.family}.{key}": value for key, value in near.settings.items() if key not in free}
+                sampler = optuna.samplers.PartialFixedSampler({"family": near.family, **kept}, sampler)
+            view = optuna.create_study(direction=self._study.direction, sampler=sampler)
+            view.add_trials([_as_stopped(optuna, frozen) for frozen in trials if frozen.intermediate_values])
+            proposed = view.ask()
+            self._suggest(proposed)
+        self._study.enqueue_trial(proposed.params)
+        return self.begin()
+
+    def _suggest(self, trial: Any) -> None:
+        family = trial.suggest_categorical("family", sorted(self.spaces))
+        for key, dimension in self.spaces[family].dimensions.items():
+            _suggest(trial, f"{family}.{key}", dimension)
 
     def adopt(self) -> None:
         """Take on the trials that were taken when their process was killed, before it could put its name to them.
@@ -224,25 +250,15 @@ class Study:
     def _live(self, number: int) -> Any:
         return self._optuna.trial.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
 
-    @contextmanager
-    def _sampling(self, near: Trial | None) -> Iterator[None]:
-        """A sampler for this proposal: multivariate TPE (Bergstra et al. 2011; Falkner et al. 2018), each family's settings by themselves.
 
-        Near a good trial, all but `CHANGED` of its settings stay. The seed depends on how many trials there are, and on the process, so that none
-        is proposed twice.
-        """
-        trials = len(self._study.get_trials(deepcopy=False))
-        seed = derive(self._seed, "search", self.owner, trials) % 2**31
-        samplers = self._optuna.samplers
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            sampler = samplers.TPESampler(multivariate=True, group=True, constant_liar=True, n_startup_trials=len(self.spaces), seed=seed)
-            if near is not None:
-                free = random.Random(seed).sample(sorted(near.settings), min(CHANGED, len(near.settings)))
-                kept = {f"{near.family}.{key}": value for key, value in near.settings.items() if key not in free}
-                sampler = samplers.PartialFixedSampler({"family": near.family, **kept}, sampler)
-            self._study.sampler = sampler
-            yield
+def _as_stopped(optuna: Any, frozen: Any) -> Any:
+    """A trial as one that was stopped at its last rung."""
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.PRUNED,
+        params=frozen.params,
+        distributions=frozen.distributions,
+        intermediate_values=frozen.intermediate_values,
+    )
 
 
 def _trial(frozen: Any) -> Trial:
@@ -284,6 +300,19 @@ def _optuna() -> Any:
     return optuna
 
 
+def import_ahead(storage: str | None) -> None:
+    """Import what a storage needs now, so that the time is counted before a search is planned.
+
+    Raises:
+        InputError: Optuna is not installed.
+    """
+    _optuna()
+    if storage is None or not storage.startswith(JOURNAL):
+        with suppress(ImportError):
+            importlib.import_module("sqlalchemy.orm")
+            importlib.import_module("alembic.command")
+
+
 def _storage(optuna: Any, url: str) -> Any:
     if url.startswith(JOURNAL):
         path = Path(url.removeprefix(JOURNAL))
@@ -296,8 +325,20 @@ def _storage(optuna: Any, url: str) -> Any:
             f"can't read the storage {url!r}",
             expected=f"an Optuna storage URL, like sqlite:///study.sqlite3 or postgresql://user@host/name, or {JOURNAL}PATH",
         )
+    return _database(optuna, url)
+
+
+def _database(optuna: Any, url: str) -> Any:
+    """A database, with its tables; two processes that make them at once would disturb each other, so that one waits."""
     waiting = {"connect_args": {"timeout": LOCK_SECONDS}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    return optuna.storages.RDBStorage(url, engine_kwargs=waiting)
+    for attempt in range(ATTEMPTS):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=waiting)
+        except Exception as error:
+            if attempt == ATTEMPTS - 1 or type(error).__name__ not in ("IntegrityError", "OperationalError", "ProgrammingError"):
+                raise
+            time.sleep(0.3)
+    raise AssertionError("the last attempt returns or raises")
 
 
 @contextmanager
