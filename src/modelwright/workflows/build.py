@@ -20,7 +20,7 @@ from modelwright.workflows.finish import Outcome
 from modelwright.workflows.job import Job, Probe, probe
 from modelwright.workflows.judge import judging_seconds
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.study import JOURNAL
+from modelwright.workflows.study import JOURNAL, import_ahead
 from modelwright.workflows.train import BASELINE_SHARE, run_job
 from modelwright.workflows.train import train as train_run
 
@@ -80,6 +80,7 @@ def _build(asked: Asked, run: Run | None, reporter: Reporter, started: float) ->
         reporter: whom to tell.
         started: from when the budget counts.
     """
+    import_ahead(JOURNAL)
     contest = Contest.of(asked, None if run is None else _storage(run), reporter)
     if asked.seconds is None:
         contest = contest.within(COMPARISON_SHARE * left_for_training(contest.any_probe, started))

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,9 +28,6 @@ from modelwright.workflows.rungs import Rungs, judged_examples
 from modelwright.workflows.search import Search, SearchPlan, begin
 from modelwright.workflows.space import Space
 from modelwright.workflows.study import RungResult, Study, Trial
-
-LIKE = 2.0
-"""Standard errors within which a trial counts as like the best one."""
 
 
 @dataclass(frozen=True)
@@ -147,17 +145,11 @@ class Found:
     plan: SearchPlan
 
     def curve(self) -> list[RungResult]:
-        """Rungs of the winner's family that were about as good as the winner there, its own included; all, where there was only a trial of each size."""
-        results = [result for trial in self.trials if trial.family == self.best.family for result in trial.results]
-        if not self.plan.proposals:
-            return results
+        """All rungs of the winner and of the trials of its family that came as far; of all its trials, where there was one of each size only."""
         assert self.best.last is not None
-        own = {result.rung: result for result in self.best.results}
-        own.setdefault(0, self.best.results[0])
-        near = [
-            result for result in results if result.rung in own and result.score >= own[result.rung].score - LIKE * result.standard_error
-        ]
-        return near or list(self.best.results)
+        far = self.best.last.rung if self.plan.proposals else 0
+        like = [trial for trial in self.trials if trial.family == self.best.family and trial.last and trial.last.rung >= far]
+        return [result for trial in like for result in trial.results]
 
 
 @dataclass(frozen=True)
@@ -201,7 +193,7 @@ class Contest:
         if "validation" not in dataset.splits:
             raise InputError(f"{asked.verb} needs a validation split to compare on", remedy="Leave data.validation above 0")
         digest = dataset.digest()
-        name = asked.study or f"{data_name(first.data.path)}-{digest[:12]}"
+        name = asked.study or f"data-{digest[:12]}"
         study = None if storage is None else Study.join(storage, name, owner=asked.owner, seed=first.seed)
         if study is not None:
             _check_same(study.plan, asked, digest, first.data.path)
@@ -270,6 +262,7 @@ class Contest:
             raise RunInterrupted(
                 f"Interrupted while comparing, after {done} short trainings, which are saved. Go on with: modelwright {asked.verb} --resume {run.path}"
             ) from None
+        shutil.rmtree(rungs.folder, ignore_errors=True)
         return Found(study.trials(), best, rungs.job(best), len(rungs.validation), plan)
 
     def _begin(self, storage: str) -> Study | None:

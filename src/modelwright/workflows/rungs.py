@@ -57,7 +57,7 @@ class Rungs:
     def __init__(
         self, probed: Mapping[str, Probe], spaces: Mapping[str, Space], validation: Split, folder: Path, reporter: Reporter
     ) -> None:
-        self.probed, self._spaces, self.validation, self._folder, self._reporter = probed, spaces, validation, folder, reporter
+        self.probed, self._spaces, self.validation, self.folder, self._reporter = probed, spaces, validation, folder, reporter
 
     def job(self, trial: Trial) -> Job:
         """The job of a trial, its settings resolved as its family's own were.
@@ -72,7 +72,7 @@ class Rungs:
         timed = self.probed[trial.family]
         if trial.settings == self._spaces[trial.family].own and seconds / timed.step_seconds < FEWEST_STEPS:
             return None
-        checkpoints = self._folder / f"trial-{trial.number}-{rung}" if seconds > timed.job.training.checkpoint_interval else None
+        checkpoints = self.folder / f"trial-{trial.number}-{rung}" if seconds > timed.job.training.checkpoint_interval else None
         try:
             job = self.job(trial).replace(evaluations=1, early_stopping=None, restore_best=False, compile=False)
             network = job.network()
