@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,11 +17,12 @@ pytest.importorskip("sqlalchemy.orm")
 pytest.importorskip("matplotlib.figure")
 
 from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.core.run import Run
 from modelwright.data.config import DataConfig
 from modelwright.data.dataset import load
 from modelwright.evaluation.ties import pack
 from modelwright.training.record import Record
-from modelwright.workflows.contest import Found
+from modelwright.workflows.contest import Asked, Found
 from modelwright.workflows.recipe import load_recipe
 from modelwright.workflows.search import SearchPlan
 from modelwright.workflows.select import select
@@ -165,11 +167,13 @@ def test_a_tie_is_named_and_a_clear_difference_is_not_one():
     made = standings(best, near, far)
     assert [row.trial.number for row in made.rows] == [0, 1, 2]
     assert [row.tied for row in made.rows] == [None, True, False]
-    assert made.verdict().startswith("a statistical tie: 1 of the 2 others can't be told from mlp 0")
+    assert made.verdict().startswith("a statistical tie: 1 of 2 others can't be told from mlp 0")
     assert "the smallest of them is mlp 1, 100 B against 400 B" in made.verdict()
     alone = standings(best, far)
-    assert "better than all 1 others by more than chance" in alone.verdict()
+    assert alone.verdict().startswith("mlp 0 is better than the other trial")
     assert not alone.tied
+    longer = best.model_copy(update={"results": best.results[1:]})
+    assert standings(longer, far).verdict().startswith("nothing was trained as long as mlp 0")
 
 
 def test_a_trial_that_was_stopped_is_compared_where_it_stopped():
@@ -201,6 +205,14 @@ def test_tables_fit_the_terminal():
     assert "width x2.7, depth x0.6, dropout" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
+
+
+def test_a_password_is_not_kept(tmp_path):
+    secret = "postgresql://me:secret@host/studies"
+    asked = Asked.of("select", "digits", "60s", (), None, (), None, storage=secret)
+    asked.save(Run(tmp_path))
+    assert "secret" not in (tmp_path / "comparison.json").read_text()
+    assert Asked.saved(Run(tmp_path), "select") == replace(asked, storage="postgresql://me@host/studies")
 
 
 def test_only_a_folder_of_a_search_can_be_resumed(run, tmp_path):

@@ -58,7 +58,7 @@ def select(
     settings
         Any setting of the recipe, as key=value; it stays so in every trial; repeatable.
     resume
-        Go on with an interrupted search, in its folder.
+        Go on with an interrupted search, in its folder; a storage whose URL has a password must be named again.
     """
     from modelwright.workflows.select import select as work
 

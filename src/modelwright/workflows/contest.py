@@ -27,7 +27,7 @@ from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.rungs import Rungs, judged_examples
 from modelwright.workflows.search import Search, SearchPlan, begin
 from modelwright.workflows.space import Space
-from modelwright.workflows.study import RungResult, Study, Trial
+from modelwright.workflows.study import RungResult, Study, Trial, masked, storage_errors
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class Asked:
         return asked
 
     def save(self, run: Run) -> None:
-        """Write it into the folder."""
-        run.write_json(run.comparison, vars(self))
+        """Write it into the folder; a password in the storage's URL is left out."""
+        run.write_json(run.comparison, {**vars(self), "storage": self.storage and masked(self.storage)})
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ class Contest:
 
         search = Search(study, self.spaces, plan, rungs, deadline, higher_is_better=higher, notice=notice)
         try:
-            with board:
+            with board, storage_errors(storage):
                 best = search.run()
         except (RunInterrupted, KeyboardInterrupt):
             notice(study.trials())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def select(
         train: whether part of the budget goes to training the best recipe afresh, and proving it on the test split.
         settings: `dotted.key=value` settings that stay as they are in every trial.
         changes: dotted keys with values, likewise.
-        resume: the folder of an interrupted search to go on with; takes nothing else.
+        resume: the folder of an interrupted search to go on with; takes nothing else but the storage, whose password is not kept.
         reporter: whom to tell.
         started: `time.monotonic()` from which the budget counts; now by default.
 
@@ -100,7 +100,7 @@ def select(
     reporter = reporter or Reporter()
     prepare_machine()
     if resume is not None:
-        return _resume(Run.open(resume), reporter, started)
+        return _resume(Run.open(resume), storage, reporter, started)
     if data is None:
         raise InputError("no data was given", expected="a file, a folder, or a set's name", remedy="Or go on with a search by --resume")
     if budget is None:
@@ -206,11 +206,12 @@ def _show(run: Run, standings: Standings, plots: bool, reporter: Reporter) -> No
     reporter.show(f" Train it: modelwright train {run.recipe}")
 
 
-def _resume(run: Run, reporter: Reporter, started: float) -> Selection:
+def _resume(run: Run, storage: str | None, reporter: Reporter, started: float) -> Selection:
     """Go on with an interrupted search, or with the winner's training; one that is done already is shown."""
     if not run.comparison.is_file():
         raise InputError("holds no search", where=run.path, expected="a folder made by select")
     asked = Asked.saved(run, "select")
+    asked = replace(asked, storage=storage or asked.storage)
     report, winner = run.path / STANDINGS, run.path / WINNER
     if not report.is_file() or (asked.train and not (winner / "run.json").is_file()):
         return _select(asked, run, reporter, started - asked.spent)

@@ -77,21 +77,22 @@ class Standings:
 
     def verdict(self) -> str:
         """The tie, named; or that there is none."""
-        others = len(self.rows) - 1
-        best = self.best
-        if not others:
-            return f"{best.trial.label} was the only trial"
+        best, name = self.best, self.best.trial.label
+        compared = sum(row.tied is not None for row in self.rows)
+        if not compared:
+            return f"nothing was trained as long as {name}, so that there is nothing to compare it with"
         if not self.tied:
-            return f"{best.trial.label} is better than all {others} others by more than chance (5 % over all pairs)"
+            others = "the other trial" if compared == 1 else f"all {compared} others"
+            return f"{name} is better than {others} that can be compared with it by more than chance (5 % over all pairs)"
         names = ", ".join(row.trial.label for row in self.tied[:5]) + (", ..." if len(self.tied) > 5 else "")
         least = min([best, *self.tied], key=lambda row: row.result.size)
-        smallest = "the best one is the smallest of them"
+        smallest = f"{name} is the smallest of them"
         if least is not best:
             smallest = (
                 f"the smallest of them is {least.trial.label}, {format_bytes(least.result.size)} against {format_bytes(best.result.size)}"
             )
         return (
-            f"a statistical tie: {len(self.tied)} of the {others} others can't be told from {best.trial.label} on the validation examples "
+            f"a statistical tie: {len(self.tied)} of {compared} others can't be told from {name} on the validation examples "
             f"(5 % over all pairs): {names}; {smallest}"
         )
 

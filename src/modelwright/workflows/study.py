@@ -126,7 +126,7 @@ class Study:
             InputError: there is no such storage, or it can't be reached.
         """
         optuna = _optuna()
-        with _storage_errors(storage):
+        with storage_errors(storage, ValueError, OSError):
             try:
                 made = optuna.create_study(
                     storage=_storage(optuna, storage), study_name=name, direction="maximize" if maximize else "minimize"
@@ -145,7 +145,7 @@ class Study:
         """
         optuna = _optuna()
         deadline = time.monotonic() + LOCK_SECONDS
-        with _storage_errors(storage):
+        with storage_errors(storage, ValueError, OSError):
             place = _storage(optuna, storage)
             while True:
                 try:
@@ -231,8 +231,11 @@ class Study:
             value: what the sampler goes by.
         """
         trial = self._live(number)
+        # In this order: killed in between, the rung is done again, and Optuna keeps the value that it has.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trial.report(value, step=result.rung)
         trial.set_user_attr(f"rung {result.rung}", result.model_dump())
-        trial.report(value, step=result.rung)
 
     def stop(self, number: int) -> None:
         """A trial is hopeless, or its time is over."""
@@ -342,25 +345,30 @@ def _database(optuna: Any, url: str) -> Any:
 
 
 @contextmanager
-def _storage_errors(url: str) -> Iterator[None]:
-    """Turn what a storage raises that isn't there into an `InputError`."""
+def storage_errors(url: str, *more: type[Exception]) -> Iterator[None]:
+    """Turn what a storage raises that isn't there, or is no longer, into an `InputError`.
+
+    Args:
+        url: of the storage.
+        more: exceptions that can come of nothing else within the block, beside those of the storage's own libraries.
+    """
     try:
         yield
     except InputError:
         raise
     except ImportError as error:
-        raise InputError(f"the storage {_masked(url)} needs a driver ({error})", remedy="Install it with pip") from None
+        raise InputError(f"the storage {masked(url)} needs a driver ({error})", remedy="Install it with pip") from None
     except Exception as error:
-        if not isinstance(error, ValueError | OSError) and type(error).__module__.partition(".")[0] not in ("sqlalchemy", "optuna"):
+        if not isinstance(error, more) and type(error).__module__.partition(".")[0] not in ("sqlalchemy", "optuna"):
             raise
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"the storage {_masked(url)} can't be used ({reason})",
+            f"the storage {masked(url)} can't be used ({reason})",
             expected=f"an Optuna storage URL, like sqlite:///study.sqlite3 or postgresql://user@host/name, or {JOURNAL}PATH",
         ) from None
 
 
-def _masked(url: str) -> str:
+def masked(url: str) -> str:
     """A URL without its password."""
     scheme, divider, rest = url.partition("://")
     account, at, place = rest.rpartition("@")
