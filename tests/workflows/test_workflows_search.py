@@ -93,6 +93,15 @@ def test_a_short_search_is_one_trial_a_family_and_the_best_one_larger(journal):
     assert states == {"mlp": "finished", "cnn": "finished", "lstm": "stopped", "transformer": "stopped", "cnn x2": "finished"}
 
 
+def test_where_steps_are_slow_there_are_fewer_trials_rather_than_shorter_ones():
+    assert len(SearchPlan.of(2, 400).rungs) == 4
+    patient = SearchPlan.of(2, 400, shortest=30)
+    assert patient.rungs[0] >= 30
+    assert patient.proposals
+    assert SearchPlan.of(2, 400, shortest=1000).rungs == (160,)
+    assert not SearchPlan.of(2, 400, shortest=1000).proposals
+
+
 @pytest.mark.parametrize("overhead", [0.0, 0.4])
 @pytest.mark.parametrize("seconds", [40, 300])
 def test_the_budget_is_kept_and_used(journal, seconds, overhead):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from modelwright.core.config import validate
@@ -28,6 +29,9 @@ from modelwright.workflows.rungs import Rungs, judged_examples
 from modelwright.workflows.search import Search, SearchPlan, begin
 from modelwright.workflows.space import Space
 from modelwright.workflows.study import RungResult, Study, Trial, masked, storage_errors
+
+TELLING_STEPS = 100
+"""Steps that the shortest rung should have, of a family of middling speed."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +276,8 @@ class Contest:
         assert asked.study is not None
         wide = any("width" in space.dimensions for space in self.spaces.values())
         recipes = {name: timed.job.recipe.model_dump(mode="json") for name, timed in self.probed.items()}
-        plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=wide)
+        shortest = TELLING_STEPS * median(timed.step_seconds for timed in self.probed.values())
+        plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=wide, shortest=shortest)
         judged = judged_examples(self.probed, plan.rungs[0])
         about = {"digest": self.digest, "terms": asked.terms, "recipes": recipes, "search": vars(plan), "judged": judged}
         study = Study.create(storage, asked.study, about, owner=asked.owner, maximize=job.task.higher_is_better, seed=job.recipe.seed)

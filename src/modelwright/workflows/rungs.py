@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from modelwright.core.errors import DivergedError, InputError
+from modelwright.core.units import format_duration
 from modelwright.data.split import Split
 from modelwright.evaluation.comparison import example_errors
 from modelwright.evaluation.evaluate import as_function, evaluate
@@ -71,22 +72,28 @@ class Rungs:
         """Train a trial afresh for `seconds`, and judge it; None if that is too short for it, or it can't be trained."""
         timed = self.probed[trial.family]
         if trial.settings == self._spaces[trial.family].own and seconds / timed.step_seconds < FEWEST_STEPS:
-            return None
+            return self._drop(trial, f"makes fewer than {FEWEST_STEPS} steps in {format_duration(seconds)}")
         checkpoints = self.folder / f"trial-{trial.number}-{rung}" if seconds > timed.job.training.checkpoint_interval else None
         try:
             job = self.job(trial).replace(evaluations=1, early_stopping=None, restore_best=False, compile=False)
             network = job.network()
             result = job.trainer(network, seconds=seconds, judged=False, checkpoints=checkpoints).fit(resume=True)
             if result.steps < FEWEST_STEPS:
-                return None
+                return self._drop(trial, f"makes fewer than {FEWEST_STEPS} steps in {format_duration(seconds)}")
             found = self._judge(job, network, rung, seconds, result.steps, result.samples_per_second)
-        except (DivergedError, InputError, torch.OutOfMemoryError) as error:
-            why = "diverged" if isinstance(error, DivergedError) else "is too large" if not isinstance(error, InputError) else str(error)
-            self._reporter.say("dropped", f"{trial.label} {why}")
-            return None
+        except DivergedError:
+            return self._drop(trial, "diverged")
+        except torch.OutOfMemoryError:
+            return self._drop(trial, "is too large for the memory")
+        except InputError as error:
+            return self._drop(trial, str(error))
         if checkpoints is not None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         return found
+
+    def _drop(self, trial: Trial, why: str) -> None:
+        """Say that a trial can't be trained."""
+        self._reporter.say("dropped", f"{trial.label} {why}")
 
     def _judge(self, job: Job, network: Network, rung: int, seconds: float, steps: int, speed: float) -> RungResult:
         """What a trained network shows.

@@ -45,16 +45,19 @@ class SearchPlan:
     larger: float
 
     @classmethod
-    def of(cls, families: int, seconds: float, *, wide: bool = True) -> SearchPlan:
+    def of(cls, families: int, seconds: float, *, wide: bool = True, shortest: float = 0.0) -> SearchPlan:
         """The plan of so many seconds.
 
         Args:
             families: how many are compared.
             seconds: for everything.
             wide: whether any family can be widened.
+            shortest: seconds that a rung should have at least; rather than to have less there are fewer trials.
         """
         halving = (1 - SIZE_SHARE * wide) * seconds
         trials = planned_trials(families, halving)
+        while trials > families and plan_rounds(trials, halving)[0].seconds < shortest:
+            trials -= 1
         rungs = tuple(entry.seconds for entry in plan_rounds(trials, halving))
         return cls(rungs, trials > families, min(rungs[-1], SIZE_SHARE * seconds) if wide else 0.0)
 
