@@ -241,7 +241,8 @@ class Contest:
         if study is None:
             study = self._begin(storage)
             if study is None:
-                return Contest.of(asked, storage, reporter).search(run, storage, reporter, started)
+                joined = replace(Contest.of(asked, storage, reporter), since=self.since)
+                return joined.search(run, storage, reporter, started)
         elif asked.storage is None:
             study.adopt()
         asked.save(run)
