@@ -245,6 +245,17 @@ def test_two_processes_share_a_study(tmp_path, scheme):
     assert study.plan["by"] in ("one", "two")
 
 
+def test_who_joins_before_there_is_any_result_tries_something_new(journal):
+    first = study_in(journal, "first")
+    first.spaces = spaces("mlp", "cnn")
+    begin(first, first.spaces)
+    assert [first.begin().label, first.begin().label] == ["mlp", "cnn"]
+    laboratory = Laboratory(by_family)
+    search(study_in(journal, "second"), laboratory, SearchPlan.of(2, 60), ("mlp", "cnn"), 60).run()
+    assert {trial.owner for trial in first.trials()} == {"first", "second"}
+    assert {trial.state for trial in first.trials() if trial.owner == "first"} == {"open"}
+
+
 @pytest.mark.parametrize(
     ("storage", "expected"),
     [

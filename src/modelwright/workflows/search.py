@@ -164,8 +164,9 @@ class Search:
         return open_trials[0] if open_trials else None
 
     def _hopeful(self, trials: Sequence[Trial]) -> bool:
-        """Whether anything could be trained, and not all of the last trials failed."""
-        return any(trial.results for trial in trials) and not all(trial.state == "failed" for trial in trials[-MOST_FAILURES:])
+        """Whether not all of the last trials failed; those that another process has in training may yet be good."""
+        last = trials[-MOST_FAILURES:]
+        return not last or any(trial.state != "failed" for trial in last)
 
     def _deserves(self, trial: Trial, trials: Sequence[Trial]) -> bool:
         """Whether it was among the better half at its last rung."""
