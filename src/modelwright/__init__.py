@@ -1,8 +1,8 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
 The verbs of the command line are functions here, under the same names: `build`, `describe`, `doctor`, `evaluate`, `export`, `generate`,
-`grow`, `ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `serve`, `train`, `transfer_check`, `transferred`. They are imported when
-they are first used.
+`grow`, `ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `select`, `serve`, `train`, `transfer_check`, `transferred`. They are
+imported when they are first used.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modelwright.workflows.predict import predict
     from modelwright.workflows.recipe import Recipe, load_recipe
     from modelwright.workflows.recipes import recipes
+    from modelwright.workflows.select import select
     from modelwright.workflows.serve import serve
     from modelwright.workflows.train import train
     from modelwright.workflows.transfer import transfer_check, transferred
@@ -45,6 +46,7 @@ _VERBS = (
     "plan",
     "predict",
     "recipes",
+    "select",
     "serve",
     "train",
 )
@@ -73,6 +75,7 @@ __all__ = [
     "plan",
     "predict",
     "recipes",
+    "select",
     "serve",
     "train",
     "transfer_check",

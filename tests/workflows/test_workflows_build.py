@@ -1,6 +1,5 @@
 """`build`: the whole main job on small data, and its budget."""
 
-import json
 import os
 import signal
 import time
@@ -9,16 +8,17 @@ import pytest
 
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
-from modelwright.workflows import compare
 from modelwright.workflows.build import build
 from modelwright.workflows.candidates import batch_size
+from modelwright.workflows.halving_rungs import Rungs
+from modelwright.workflows.select import select
 
 
 def test_from_data_to_a_proven_model(table, tmp_path):
     began = time.monotonic()
     outcome = build(str(table), budget="24s", families=["mlp", "transformer"], output=tmp_path / "run")
     assert outcome.details["winner"].split()[0] in ("mlp", "transformer")
-    assert {trial["candidate"].split()[0] for trial in outcome.details["comparison"]} == {"mlp", "transformer"}
+    assert {trial["family"] for trial in outcome.details["comparison"]} == {"mlp", "transformer"}
     entry = Run.open(tmp_path / "run").ledger.entries()["test accuracy"]
     assert entry.low <= entry.forecast <= entry.high
     assert entry.measured == outcome.evaluation.score.value
@@ -29,22 +29,25 @@ def test_from_data_to_a_proven_model(table, tmp_path):
 
 
 def test_an_interrupted_comparison_goes_on(table, tmp_path, monkeypatch):
-    saved = compare.Comparison._trial
+    saved = Rungs.__call__
 
-    def interrupting(self, name, seconds):
-        trial = saved(self, name, seconds)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
-        return trial
+    def interrupting(self, trial, rung, seconds):
+        result = saved(self, trial, rung, seconds)
+        if trial.number == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        return result
 
-    monkeypatch.setattr(compare.Comparison, "_trial", interrupting)
+    monkeypatch.setattr(Rungs, "__call__", interrupting)
     with pytest.raises(RunInterrupted, match="build --resume"):
         build(str(table), budget="24s", families=["mlp", "linear"], output=tmp_path / "run")
-    monkeypatch.setattr(compare.Comparison, "_trial", saved)
-    kept = json.loads((tmp_path / "run" / "comparison.json").read_text())["trials"]
-    assert len(kept) == 1
+    monkeypatch.setattr(Rungs, "__call__", saved)
+    assert (tmp_path / "run" / "trials.journal").is_file()
+    with pytest.raises(InputError, match="was made by build"):
+        select(resume=tmp_path / "run")
     outcome = build(resume=tmp_path / "run")
-    assert kept[0] in outcome.details["comparison"]
+    assert {trial["label"] for trial in outcome.details["comparison"]} >= {"mlp", "linear"}
+    assert sum(trial["label"] == "mlp" for trial in outcome.details["comparison"]) == 1
     assert (tmp_path / "run" / "model" / "bundle.json").is_file()
 
 

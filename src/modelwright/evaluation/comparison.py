@@ -67,7 +67,7 @@ def compare(
         text = batch.target.ndim == 2 and batch.target.dtype == torch.int64
         classes = not text and bool(task.predict(outputs[0]).classes)
         root = not text and not classes
-        errors = [_errors(task, output, batch.target, classes) for output in outputs]
+        errors = [example_errors(task, output, batch.target) for output in outputs]
         discordant[0] += int((errors[0] < errors[1]).sum())
         discordant[1] += int((errors[1] < errors[0]).sum())
         scored = (batch.target != IGNORED).sum(1).double().cpu() if text else torch.ones_like(errors[0])
@@ -81,14 +81,21 @@ def compare(
     return Comparison(interval, mcnemar(*discordant) < 0.05 if classes else examples > 1 and not interval.low <= 0 <= interval.high)
 
 
-def _errors(task: Task, output: Tensor, target: Tensor, classes: bool) -> Tensor:
-    """(B,) float64: whether each example is mistaken, its squared error, or the summed loss of its tokens."""
+def example_errors(task: Task, output: Tensor, target: Tensor) -> Tensor:
+    """(B,) float64: whether each example is mistaken, its squared error, or the summed loss of its tokens.
+
+    Args:
+        task: says which.
+        output: (B, O), or (B, T, V) of a text.
+        target: (B,), or (B, T).
+    """
     target = target.cpu()
     if output.ndim == 3:
         losses = F.cross_entropy(output.cpu().flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED, reduction="none")
         return losses.view(target.shape).double().sum(1)
-    if classes:
-        return (task.predict(output).value.cpu() != target).double()
+    prediction = task.predict(output)
+    if prediction.classes:
+        return (prediction.value.cpu() != target).double()
     return (output.cpu().double().squeeze(1) - target.double()).square()
 
 

@@ -6,13 +6,14 @@ B batch, C channels, H height, W width, D width of a vector.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 from torch import nn
 
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.errors import InputError
+from modelwright.core.space import Between
 from modelwright.models.family import Backbone, FamilyConfig, families, scaled_depth, scaled_width
 from modelwright.nn.activation import Activation, activation
 from modelwright.nn.convolution import ConvolutionBlock, ResidualBlock
@@ -73,7 +74,7 @@ class CNNConfig(FamilyConfig):
     bigger one; `none` gives the grid."""
     hidden: tuple[int, ...] = ()
     """Widths of fully connected layers behind the pooling."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: Annotated[float, Between(0.0, 0.5)] = Field(0.0, ge=0, lt=1)
     """Probability in training, of pooled and hidden values."""
 
     @model_validator(mode="after")

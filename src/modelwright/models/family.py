@@ -15,6 +15,7 @@ from modelwright.core.config import Config
 from modelwright.core.errors import InputError
 from modelwright.core.registry import Registry
 from modelwright.core.schema import Schema
+from modelwright.core.space import Interval
 from modelwright.nn.cache import Cache
 from modelwright.nn.stem import StemConfig
 
@@ -52,6 +53,8 @@ class FamilyConfig(Config):
     """Where to begin with AdamW when nothing else is known."""
     text_learning_rate: ClassVar[float] = 0.02
     """The same for a language model with Muon."""
+    dials: ClassVar[dict[str, Interval]] = {"width": Interval(0.5, 4, logarithmic=True), "depth": Interval(0.5, 2, logarithmic=True)}
+    """Factors of `scaled` that are worth a search; beside them, each setting of a family says so itself (`core/space.py`)."""
     tensor_parallel: ClassVar[bool] = False
     """Whether devices can share the products of all its blocks on a text, by `num_heads` heads and hidden columns (Shoeybi et al. 2019)."""
     embedding_size: ClassVar[float] = 1.0

@@ -5,7 +5,7 @@ B batch, T time, D width, E width of what the stem gives.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from torch import nn
@@ -13,6 +13,7 @@ from torch import nn
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
+from modelwright.core.space import Between
 from modelwright.models.family import Backbone, FamilyConfig, check_head_width, check_heads, families, scaled_depth, scaled_heads
 from modelwright.nn.cache import Cache
 from modelwright.nn.dropout import Dropout
@@ -55,7 +56,7 @@ class HybridConfig(FamilyConfig):
     """Nonlinearity of the feed-forward layers."""
     norm: SequenceNorm = "layer"
     """Norm before each branch and at the end."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: Annotated[float, Between(0.0, 0.5)] = Field(0.0, ge=0, lt=1)
     """Probability in training, of what each branch adds and of hidden values."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability in training, of attention weights."""

@@ -5,12 +5,13 @@ B batch, D width.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from modelwright.core.batch import Features, FeatureSpec, Kind
+from modelwright.core.space import Between
 from modelwright.models.family import Backbone, FamilyConfig, families, scaled_depth, scaled_width
 from modelwright.nn.activation import Activation, activation
 from modelwright.nn.dropout import Dropout
@@ -35,7 +36,7 @@ class MLPConfig(FamilyConfig):
     """Nonlinearity."""
     norm: VectorNorm = "none"
     """Norm before each activation, or before each residual block."""
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: Annotated[float, Between(0.0, 0.5)] = Field(0.2, ge=0, lt=1)
     """Probability that a hidden value is dropped in training."""
     residual: bool = False
     """Blocks of two layers with a shortcut (the ResNet of Gorishniy et al. 2021, section 3.2) in place of plain layers."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from modelwright.core.batch import FeatureSpec, Kind
 from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
+from modelwright.core.space import Between
 from modelwright.models.family import FamilyConfig, families, scaled_depth, scaled_width
 from modelwright.nn.recurrent import Cell, Recurrent, RecurrentPooling
 from modelwright.nn.stem import StemConfig
@@ -28,7 +29,7 @@ class RecurrentConfig(FamilyConfig):
     """Number of layers."""
     bidirectional: bool = False
     """Whether a second stack reads from the end."""
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: Annotated[float, Between(0.0, 0.5)] = Field(0.1, ge=0, lt=1)
     """Probability in training, between layers."""
     input_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability in training, of what the stem gives."""

@@ -5,7 +5,7 @@ B batch, T time, D width, E width of what the stem gives.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from modelwright.core.batch import Features, FeatureSpec, Kind
 from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
+from modelwright.core.space import Between
 from modelwright.models.family import Backbone, FamilyConfig, check_head_width, check_heads, families, scaled_depth, scaled_heads
 from modelwright.models.presets import preset
 from modelwright.nn.attention import Attention
@@ -93,7 +94,7 @@ class TransformerConfig(FamilyConfig):
     """Weight of the loss that keeps all experts in use."""
     router_z_loss: float = Field(0.001, ge=0)
     """Weight of the loss that keeps the router's scores small."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: Annotated[float, Between(0.0, 0.5)] = Field(0.0, ge=0, lt=1)
     """Probability in training, of what each branch adds and of hidden values."""
     attention_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability in training, of attention weights."""

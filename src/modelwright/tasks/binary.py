@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modelwright.core.schema import Feature, Schema
+from modelwright.core.space import Between
 from modelwright.metrics.classification import ClassificationMeter
 from modelwright.metrics.meter import Meter
 from modelwright.tasks.task import Prediction, Task, TaskConfig, class_prediction, smoothed, tasks
@@ -22,7 +23,7 @@ class BinaryConfig(TaskConfig):
     preference: ClassVar[int] = 20
 
     name: Literal["binary"] = "binary"  # pyright: ignore[reportIncompatibleVariableOverride]
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: Annotated[float, Between(0.0, 0.2)] = Field(0.0, ge=0, lt=1)
     """Share of the target's probability that is spread evenly over both classes."""
 
     @classmethod

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from modelwright.core.schema import Feature, Schema
+from modelwright.core.space import Between
 from modelwright.metrics.classification import ClassificationMeter
 from modelwright.metrics.meter import Meter
 from modelwright.tasks.task import Prediction, Task, TaskConfig, class_prediction, tasks
@@ -21,7 +22,7 @@ class ClassificationConfig(TaskConfig):
     preference: ClassVar[int] = 10
 
     name: Literal["classification"] = "classification"  # pyright: ignore[reportIncompatibleVariableOverride]
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: Annotated[float, Between(0.0, 0.2)] = Field(0.0, ge=0, lt=1)
     """Share of the target's probability that is spread evenly over all classes."""
 
     @classmethod

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from modelwright.core.config import Config
 from modelwright.core.registry import component
+from modelwright.core.space import Around
 from modelwright.core.units import Budget, BudgetField
 from modelwright.data.augmentation import augmentations
 from modelwright.training.optimizer import optimizers
@@ -24,7 +25,7 @@ class TrainingConfig(Config):
 
     budget: BudgetField = Budget(60, "seconds")
     """How much may be spent: 90s, 2h, 3 epochs, 500 steps, 10k samples, 1e15 flops."""
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: Annotated[int, Around(4, doubling=True)] = Field(default=128, ge=1)
     """Examples an update learns from."""
     optimizer: component(optimizers, default="adamw") = AdamWConfig()  # type: ignore[valid-type]
     """How gradients become new weights."""

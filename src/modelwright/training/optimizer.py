@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Protocol, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import torch
 from pydantic import Field
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from modelwright.core.config import Config
 from modelwright.core.registry import Registry
+from modelwright.core.space import Around, Between
 from modelwright.planning.parametrization import Factors, Growth, Growths, plain_name
 
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
@@ -49,9 +50,9 @@ class OptimizerConfig(Config):
     """Whether steps don't depend on the gradient's size."""
 
     name: str
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: Annotated[float, Around(5)] = Field(default=1e-3, gt=0)
     """Base learning rate; the schedule multiplies it."""
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: Annotated[float, Between(1e-3, 0.5, logarithmic=True)] = Field(default=0.0, ge=0)
     """Pulls weights of two or more dimensions to 0; never biases or norms."""
 
     def resolved(self, device: torch.device) -> Self:

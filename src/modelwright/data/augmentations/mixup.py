@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from modelwright.core.batch import Batch
 from modelwright.core.errors import InputError
 from modelwright.core.schema import Schema
+from modelwright.core.space import Between
 from modelwright.data.augmentation import Augmentation, augmentations
 
 
@@ -21,7 +22,7 @@ class Mixup(Augmentation):
     """Blends an encoded batch with a permutation of itself by one share, drawn from Beta(alpha, alpha) (Zhang et al. 2018, equation 1)."""
 
     name: Literal["mixup"] = "mixup"
-    alpha: float = Field(default=0.2, gt=0)
+    alpha: Annotated[float, Between(0.05, 1.0, logarithmic=True)] = Field(default=0.2, gt=0)
     """The larger, the nearer to halves."""
 
     def check(self, schema: Schema) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from modelwright.core.space import Between
 from modelwright.data.augmentation import ImageAugmentation, augmentations
 
 
@@ -18,9 +19,9 @@ class Rotate(ImageAugmentation):
     """Turns each image by an angle drawn evenly, and zooms it by a factor drawn evenly; black comes in."""
 
     name: Literal["rotate"] = "rotate"
-    degrees: float = Field(default=10.0, ge=0, le=180)
+    degrees: Annotated[float, Between(0.0, 20.0)] = Field(default=10.0, ge=0, le=180)
     """Largest angle, in either direction."""
-    scale: float = Field(default=0.0, ge=0, lt=1)
+    scale: Annotated[float, Between(0.0, 0.2)] = Field(default=0.0, ge=0, lt=1)
     """Largest zoom: 0.1 draws factors from 0.9 to 1.1."""
 
     def change(self, images: Tensor, generator: Generator) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Generator, Tensor
 
+from modelwright.core.space import Around
 from modelwright.data.augmentation import ImageAugmentation, augmentations
 from modelwright.data.translation import translate
 
@@ -16,7 +17,7 @@ class Shift(ImageAugmentation):
     """Moves each image by up to `pixels` along each axis."""
 
     name: Literal["shift"] = "shift"
-    pixels: int = Field(default=2, ge=1)
+    pixels: Annotated[int, Around(2)] = Field(default=2, ge=1)
     """Farthest move along an axis."""
 
     def change(self, images: Tensor, generator: Generator) -> Tensor:

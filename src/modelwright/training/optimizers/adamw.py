@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
+from modelwright.core.space import Between
 from modelwright.planning.parametrization import Growths, adam_factors
 from modelwright.training.optimizer import (
     NamedParameters,
@@ -25,7 +26,7 @@ class AdamWConfig(OptimizerConfig):
 
     transfers: ClassVar[bool] = True
     name: Literal["adamw"] = "adamw"
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: Annotated[float, Between(1e-3, 0.5, logarithmic=True)] = Field(default=0.01, ge=0)
     """Share, times the learning rate, by which a step shrinks weights of two or more dimensions; never biases or norms."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Share of the running mean of gradients that a step keeps."""

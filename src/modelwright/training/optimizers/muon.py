@@ -6,12 +6,13 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from modelwright.core.space import Around, Between
 from modelwright.planning.parametrization import Factors, Growths, adam_factors, muon_factors, plain_name
 from modelwright.training.device_peaks import probe_cpu
 from modelwright.training.optimizer import (
@@ -43,11 +44,11 @@ class MuonConfig(OptimizerConfig):
 
     transfers: ClassVar[bool] = True
     name: Literal["muon"] = "muon"
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: Annotated[float, Around(5)] = Field(default=2e-3, gt=0)
     """Base learning rate; the schedule multiplies it."""
     adam_learning_rate: float | None = Field(default=None, gt=0)
     """The same of what is no hidden matrix; None: as the hidden matrices."""
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: Annotated[float, Between(1e-3, 0.5, logarithmic=True)] = Field(default=0.01, ge=0)
     """Share, times the learning rate, by which a step shrinks weights of two or more dimensions; never biases or norms."""
     momentum: float = Field(default=0.95, ge=0, lt=1)
     """Share of the running mean of gradients that a step keeps, of the hidden matrices."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
 
 from modelwright.core.errors import InputError
+from modelwright.core.space import Around, Between
 from modelwright.planning.parametrization import Growths, sgd_factors
 from modelwright.training.optimizer import (
     NamedParameters,
@@ -27,9 +28,9 @@ class SGDConfig(OptimizerConfig):
     transfers: ClassVar[bool] = True
     adaptive: ClassVar[bool] = False
     name: Literal["sgd"] = "sgd"
-    learning_rate: float = Field(default=0.05, gt=0)
+    learning_rate: Annotated[float, Around(5)] = Field(default=0.05, gt=0)
     """Base learning rate; the schedule multiplies it."""
-    weight_decay: float = Field(default=5e-4, ge=0)
+    weight_decay: Annotated[float, Between(1e-5, 1e-2, logarithmic=True)] = Field(default=5e-4, ge=0)
     """L2 penalty on weights of two or more dimensions; never on biases or norms."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Share of the last update that the next one keeps."""

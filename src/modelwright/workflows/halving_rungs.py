@@ -1,0 +1,142 @@
+"""Rungs: a trial's short, complete training, and what it shows on the validation split."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from modelwright.core.errors import DivergedError, InputError
+from modelwright.core.units import format_duration
+from modelwright.data.split import Split
+from modelwright.evaluation.comparison import example_errors
+from modelwright.evaluation.evaluate import as_function, evaluate
+from modelwright.evaluation.ties import pack
+from modelwright.models.network import Network
+from modelwright.training.trainer import FORWARD_SHARE
+from modelwright.workflows.job import Job, Probe
+from modelwright.workflows.judge import FEWEST_JUDGED, OVERLAP, Thoroughness
+from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.space import Space
+from modelwright.workflows.study import RungResult, Trial
+
+FEWEST_STEPS = 20
+"""A training of fewer steps tells nothing."""
+REPLICATES = 100
+JUDGED_SHARE = 0.1
+"""Share of the shortest rung that judging a text may take."""
+LATENCY_PASSES = 15
+"""Forward passes of one example that are timed."""
+
+
+def judged_examples(probed: Mapping[str, Probe], seconds: float) -> int:
+    """Those of the validation split; of a text, as many as the slowest family can be judged on in a small part of a rung's `seconds`."""
+    dataset = next(iter(probed.values())).job.dataset
+    split = dataset.splits["validation"]
+    if not Thoroughness.of(dataset.schema).within_budget:
+        return len(split)
+    slowest = min(timed.samples_per_second for timed in probed.values())
+    return min(len(split), max(FEWEST_JUDGED, round(JUDGED_SHARE * seconds * slowest / (OVERLAP * FORWARD_SHARE))))
+
+
+class Rungs:
+    """Trains and judges trials.
+
+    Args:
+        probed: each family's own recipe, with its data.
+        spaces: of the families.
+        validation: what trials are judged on.
+        folder: for checkpoints of long rungs.
+        reporter: is told what can't be trained.
+    """
+
+    def __init__(
+        self, probed: Mapping[str, Probe], spaces: Mapping[str, Space], validation: Split, folder: Path, reporter: Reporter
+    ) -> None:
+        self.probed, self._spaces, self.validation, self.folder, self._reporter = probed, spaces, validation, folder, reporter
+
+    def job(self, trial: Trial) -> Job:
+        """The job of a trial, its settings resolved as its family's own were.
+
+        Raises:
+            InputError: the settings don't go together.
+        """
+        return Job.make(self._spaces[trial.family].at(trial.settings), self.probed[trial.family].job.dataset)
+
+    def __call__(self, trial: Trial, rung: int, seconds: float) -> RungResult | None:
+        """Train a trial afresh for `seconds`, and judge it; None if that is too short for it, or it can't be trained."""
+        timed = self.probed[trial.family]
+        if trial.settings == self._spaces[trial.family].own and seconds / timed.step_seconds < FEWEST_STEPS:
+            return self._drop(trial, f"makes fewer than {FEWEST_STEPS} steps in {format_duration(seconds)}")
+        checkpoints = self.folder / f"trial-{trial.number}-{rung}" if seconds > timed.job.training.checkpoint_interval else None
+        try:
+            job = self.job(trial).replace(evaluations=1, early_stopping=None, restore_best=False, compile=False)
+            network = job.network()
+            result = job.trainer(network, seconds=seconds, judged=False, checkpoints=checkpoints).fit(resume=True)
+            if result.steps < FEWEST_STEPS:
+                return self._drop(trial, f"makes fewer than {FEWEST_STEPS} steps in {format_duration(seconds)}")
+            found = self._judge(job, network, rung, seconds, result.steps, result.samples_per_second)
+        except DivergedError:
+            return self._drop(trial, "diverged")
+        except torch.OutOfMemoryError:
+            return self._drop(trial, "is too large for the memory")
+        except InputError as error:
+            return self._drop(trial, str(error))
+        if checkpoints is not None:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        return found
+
+    def _drop(self, trial: Trial, why: str) -> None:
+        """Say that a trial can't be trained."""
+        self._reporter.say("dropped", f"{trial.label} {why}")
+
+    def _judge(self, job: Job, network: Network, rung: int, seconds: float, steps: int, speed: float) -> RungResult:
+        """What a trained network shows.
+
+        Raises:
+            DivergedError: an output is no finite number.
+        """
+        task, errors = job.task, list[Tensor]()
+        measured = evaluate(
+            network,
+            task,
+            self.validation,
+            replicates=REPLICATES,
+            observe=lambda output, target: errors.append(example_errors(task, output, target)),
+        ).estimates
+        estimate = measured[task.primary]
+        sign = 1 if task.higher_is_better else -1
+        tie = measured.get(task.tie_breaker or "")
+        return RungResult(
+            rung=rung,
+            seconds=seconds,
+            steps=steps,
+            samples_per_second=speed,
+            flops=float(steps * job.training.batch_size * job.count.training_flops),
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            score=sign * estimate.value,
+            standard_error=(estimate.high - estimate.low) / 3.92,
+            loss=tie.value if tie else -sign * estimate.value,
+            parameters=job.count.total_parameters,
+            size=sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
+            latency=_latency(job, network),
+            errors=pack(torch.cat(errors)),
+        )
+
+
+def _latency(job: Job, network: Network) -> float:
+    """Median seconds of a forward pass on one example."""
+    inputs = job.dataset.splits["validation"].gather(torch.zeros(1, dtype=torch.int64)).inputs
+    predict, seconds = as_function(network), list[float]()
+    for _ in range(LATENCY_PASSES):
+        began = time.perf_counter()
+        predict(inputs)
+        seconds.append(time.perf_counter() - began)
+    return median(seconds[2:])
