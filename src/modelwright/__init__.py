@@ -1,7 +1,7 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
 The verbs of the command line are functions here, under the same names: `build`, `train`, `evaluate`, `predict`, `generate`, `describe`,
-`plan`, `ledger`, `recipes`, `doctor`. They are imported when they are first used.
+`plan`, `ledger`, `report`, `compare`, `watch`, `recipes`, `doctor`. They are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -22,16 +22,21 @@ if TYPE_CHECKING:
     from modelwright.workflows.predict import predict
     from modelwright.workflows.recipe import Recipe, load_recipe
     from modelwright.workflows.recipes import recipes
+    from modelwright.workflows.report import report
+    from modelwright.workflows.side_by_side import compare
     from modelwright.workflows.train import train
+    from modelwright.workflows.watch import watch
 
 _HOMES = {
-    **{verb: verb for verb in ("build", "describe", "doctor", "evaluate", "generate", "ledger", "plan", "predict", "recipes", "train")},
+    **{verb: verb for verb in ("build", "describe", "doctor", "evaluate", "generate", "ledger", "plan", "predict", "recipes", "report", "train", "watch")},
+    "compare": "side_by_side",
     "Recipe": "recipe",
     "load_recipe": "recipe",
 }
 
 __all__ = [
-    "Recipe", "__version__", "build", "describe", "doctor", "evaluate", "generate", "ledger", "load_recipe", "plan", "predict", "recipes", "train",
+    "Recipe", "__version__", "build", "compare", "describe", "doctor", "evaluate", "generate", "ledger", "load_recipe", "plan", "predict",
+    "recipes", "report", "train", "watch",
 ]  # fmt: skip
 
 

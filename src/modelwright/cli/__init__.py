@@ -8,7 +8,7 @@ import sys
 from cyclopts import CycloptsError
 from rich.console import Console
 
-from modelwright.cli import about, data, learning, planning, using  # noqa: F401  their verbs join the application
+from modelwright.cli import about, data, learning, planning, showing, using  # noqa: F401  their verbs join the application
 from modelwright.cli.arguments import app
 from modelwright.core.errors import ModelwrightError, RunInterrupted
 

@@ -20,6 +20,8 @@ from modelwright.tasks.task import Task
 
 PredictFunction = Callable[[dict[str, Tensor]], Tensor]
 """Takes the inputs of a batch, gives the output (B, O) in the task's output space, as a network does."""
+Observer = Callable[[Tensor, Tensor], None]
+"""Gets the output and the target of every batch that is judged."""
 
 
 class Batches(Protocol):
@@ -44,7 +46,14 @@ class Measured:
 
 
 def measure(
-    predict: PredictFunction, task: Task, split: Batches, *, batch_size: int = 1024, replicates: int = 200, seed: int = 0
+    predict: PredictFunction,
+    task: Task,
+    split: Batches,
+    *,
+    batch_size: int = 1024,
+    replicates: int = 200,
+    seed: int = 0,
+    observe: Observer | None = None,
 ) -> Measured:
     """Judge any function that predicts, such as a baseline's.
 
@@ -55,6 +64,7 @@ def measure(
         batch_size: examples at a time; changes nothing but speed and memory.
         replicates: of the bootstrap that makes the intervals; 0 for values alone, at least 100 for numbers to be shown.
         seed: of the bootstrap.
+        observe: looks on.
 
     Raises:
         DivergedError: an output is not a finite number.
@@ -65,7 +75,10 @@ def measure(
         for batch in split.batches(batch_size):
             if batch.target is None:
                 raise InputError("the examples have no target, so that nothing can be measured", remedy="Give data that has a target")
-            meter.update(predict(batch.inputs), batch.target)
+            output = predict(batch.inputs)
+            meter.update(output, batch.target)
+            if observe is not None:
+                observe(output, batch.target)
     return Measured(meter.compute(), meter.details())
 
 
@@ -79,6 +92,7 @@ def evaluate(
     seed: int = 0,
     device: torch.device | str | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
+    observe: Observer | None = None,
 ) -> Measured:
     """Judge a network, in evaluation mode and without gradients; each of its modules gets its own mode back.
 
@@ -91,6 +105,7 @@ def evaluate(
         seed: of the bootstrap.
         device: where the network lies; by default where its parameters are.
         precision: what it computes in; the metrics are computed in float64.
+        observe: looks on.
 
     Raises:
         DivergedError: an output is not a finite number.
@@ -103,7 +118,7 @@ def evaluate(
             return network({name: tensor.to(place, non_blocking=True) for name, tensor in inputs.items()})
 
     with evaluating(network):
-        return measure(predict, task, split, batch_size=batch_size, replicates=replicates, seed=seed)
+        return measure(predict, task, split, batch_size=batch_size, replicates=replicates, seed=seed, observe=observe)
 
 
 def as_function(network: nn.Module) -> PredictFunction:
