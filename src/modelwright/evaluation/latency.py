@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from modelwright.nn.mode import evaluating
 
-FEWEST, MOST = 5, 50
+FEWEST, MOST = 3, 50
 """Answers that are timed."""
 
 
@@ -38,16 +38,16 @@ class Latency:
 
 
 def latency(network: nn.Module, inputs: dict[str, Tensor], *, seconds: float = 0.3) -> Latency:
-    """Time the network on `inputs`, after it has seen them twice, for about so many seconds."""
+    """Time the network on `inputs`, after it has seen them once, for about so many seconds."""
     times: list[float] = []
     deadline = time.perf_counter() + seconds
     with torch.inference_mode(), evaluating(network):
-        for answer in range(2 + MOST):
+        for answer in range(1 + MOST):
             began = time.perf_counter()
             network(inputs)
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            if answer > 1:
+            if answer > 0:
                 times.append(time.perf_counter() - began)
             if len(times) >= FEWEST and time.perf_counter() > deadline:
                 break

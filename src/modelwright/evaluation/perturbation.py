@@ -27,6 +27,8 @@ class PerturbationConfig(Config):
 
     reads: ClassVar[str]
     """The kind of data it is for: `image`, `table` or `text`."""
+    title: ClassVar[str]
+    """What it is called when spoken of."""
     unit: ClassVar[str]
     """What its strengths are in, as an axis says it."""
 
@@ -51,7 +53,7 @@ class Course:
     """How the primary metric goes as a perturbation gets stronger.
 
     Attributes:
-        name: of the perturbation.
+        name: what the perturbation is called.
         unit: of its strengths.
         points: strength and estimate; the first one is of strength 0.
     """
@@ -79,12 +81,12 @@ def robustness(
         seed: decides what is drawn; the same for every strength.
     """
     courses = []
-    for name, part in perturbations.items():
+    for _, part in perturbations.items():
         perturbation = part()  # pyright: ignore[reportCallIssue]
         if not perturbation.suits(split.schema) or time.monotonic() > deadline:
             continue
         points = [(strength, _judged(network, task, split, perturbation, strength, replicates, seed)) for strength in (0.0, *perturbation.strengths)]
-        courses.append(Course(name, perturbation.unit, tuple(points)))
+        courses.append(Course(perturbation.title, perturbation.unit, tuple(points)))
     return courses
 
 

@@ -77,28 +77,27 @@ def sign_flips(differences: torch.Tensor, seed: int = 0, rounds: int = ROUNDS) -
     return (1 + extreme) / (1 + rounds)
 
 
-def group_against_rest(values: torch.Tensor, member: torch.Tensor, seed: int = 0, rounds: int = ROUNDS) -> float:
-    """The two-sided p-value that the mean of a group differs from that of the rest by chance, by dealing the membership out again.
+def groups_against_rest(values: torch.Tensor, members: torch.Tensor, seed: int = 0, rounds: int = 2000) -> list[float]:
+    """The two-sided p-value, for each group, that its mean differs from that of the rest by chance: the values are dealt out again.
+
+    Source: Fisher (1935), as above; one deal serves all groups.
 
     Args:
         values: (N,).
-        member: (N,) bool, the group.
-        seed: of the draws.
-        rounds: draws.
+        members: (N, S) bool, a column a group.
+        seed: of the deals.
+        rounds: deals.
     """
-    size, count = int(member.sum()), len(values)
-    if not 0 < size < count:
-        return 1.0
-    values = values.double() - values.double().mean()
-    observed = abs(float(values[member].sum()))
+    values, members = values.double() - values.double().mean(), members.double()
     if not values.any():
-        return 1.0
-    random, extreme = generator(seed, "groups"), 0
-    at_once = max(1, CHUNK // count)
+        return [1.0] * members.shape[1]
+    observed = (values @ members).abs() * (1 - 1e-12)
+    random, extreme = generator(seed, "groups"), torch.zeros(members.shape[1], dtype=torch.int64)
+    at_once = max(1, CHUNK // len(values))
     for start in range(0, rounds, at_once):
-        order = torch.rand(min(at_once, rounds - start), count, generator=random).topk(size, dim=1).indices
-        extreme += int((values[order].sum(1).abs() >= observed * (1 - 1e-12)).sum())
-    return (1 + extreme) / (1 + rounds)
+        dealt = values[torch.rand(min(at_once, rounds - start), len(values), generator=random).argsort(1)]
+        extreme += ((dealt @ members).abs() >= observed).sum(0)
+    return ((1 + extreme) / (1 + rounds)).tolist()
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

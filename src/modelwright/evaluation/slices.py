@@ -16,7 +16,7 @@ from modelwright.core.schema import Feature, Schema
 from modelwright.data.split import Split
 from modelwright.evaluation.comparison import errors_of
 from modelwright.evaluation.examplewise import Examplewise
-from modelwright.evaluation.significance import group_against_rest, holm
+from modelwright.evaluation.significance import groups_against_rest, holm
 from modelwright.metrics.estimate import Estimate
 from modelwright.tasks.task import Task
 
@@ -69,7 +69,7 @@ def slices(schema: Schema, split: Split, seen: Examplewise, task: Task, *, repli
     """
     errors = errors_of(task, seen.output, seen.target).values
     found: list[tuple[str, str, int, Estimate]] = []
-    p_values: list[float] = []
+    members: list[Tensor] = []
     for column, value, member in _groups(schema, split):
         count = int(member.sum())
         if not SMALLEST <= count < len(member):
@@ -78,8 +78,11 @@ def slices(schema: Schema, split: Split, seen: Examplewise, task: Task, *, repli
         meter.update(seen.output[member], seen.target[member])
         estimate = meter.compute()[task.primary]
         found.append((column, value, count, estimate))
-        p_values.append(group_against_rest(errors, member, seed, rounds=2000))
-    return [Slice(*row, p_value) for row, p_value in zip(found, holm(p_values), strict=True)]
+        members.append(member)
+    if not found:
+        return []
+    p_values = holm(groups_against_rest(errors, torch.stack(members, dim=1), seed))
+    return [Slice(*row, p_value) for row, p_value in zip(found, p_values, strict=True)]
 
 
 def _groups(schema: Schema, split: Split) -> Iterator[tuple[str, str, Tensor]]:

@@ -24,6 +24,7 @@ from modelwright.workflows.finish import Outcome
 from modelwright.workflows.job import Job, Probe, probe, read
 from modelwright.workflows.judge import affordable, judging_seconds
 from modelwright.workflows.recipe import Recipe, apply, data_name
+from modelwright.workflows.report import report_seconds
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.train import BASELINE_SHARE, run_job
 from modelwright.workflows.train import train as train_run
@@ -151,7 +152,7 @@ def _comparison_seconds(timed: Probe, started: float) -> float:
     """
     budget = timed.job.training.budget.amount
     spent = time.monotonic() - started
-    reserve = judging_seconds(timed.job, timed.job.network()) + BASELINE_SHARE * budget
+    reserve = judging_seconds(timed.job, timed.job.network()) + BASELINE_SHARE * budget + report_seconds(budget)
     left = budget - spent - reserve
     if left < 0.2 * budget:
         raise InputError(

@@ -35,7 +35,7 @@ WORST_TEXTS = 3
 PAIRS = 600
 """Points of a plot of predicted against true numbers."""
 BINS = 24
-LATENCY_BATCH = 64
+LATENCY_BATCH, LATENCY_WINDOWS = 64, 8
 THOROUGH_EXAMPLES, THOROUGH_WINDOWS = 5000, 192
 """Examples, or windows of text, that are looked at where time doesn't matter."""
 PASSES = 14
@@ -219,16 +219,8 @@ def _latency(search: Search) -> list[dict[str, Any]]:
     """One example and many at a time, of the training split."""
     place = next(search.network.parameters()).device
     found = []
-    for size in (1, min(LATENCY_BATCH, len(search.dataset.train))):
+    most = LATENCY_WINDOWS if search.schema.kind == "text" else LATENCY_BATCH
+    for size in (1, min(most, len(search.dataset.train))):
         inputs = search.dataset.train.gather(torch.arange(size)).to(place).inputs
         found.append(latency(search.network, inputs).to_json())
     return found
-
-
-def seconds_each(job: Job, network: nn.Module) -> float:
-    """About how long an answer takes, of many at a time."""
-    size = min(16 if job.dataset.schema.kind == "text" else LATENCY_BATCH, len(job.dataset.train))
-    inputs = job.dataset.train.gather(torch.arange(size)).to(next(network.parameters()).device).inputs
-    return latency(network, inputs, seconds=0.05).median / size
-
-

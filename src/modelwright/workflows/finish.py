@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from modelwright.core.run import Run
+from modelwright.core.run import Run, write_atomic
 from modelwright.core.units import format_bytes
+from modelwright.evaluation.examplewise import ErrorLog
 from modelwright.evaluation.summary import Evaluation, label
 from modelwright.evaluation.tables import tables
 from modelwright.metrics.estimate import PROPORTIONS, show
 from modelwright.serving.bundle import BundleConfig, save_bundle
 from modelwright.workflows.job import Job
+from modelwright.workflows.judge import deciding, judged_splits
 from modelwright.workflows.reporter import Reporter
 
 
@@ -60,6 +63,14 @@ def ship(run: Run, job: Job, network: nn.Module, evaluation: Evaluation) -> int:
     save_bundle(run.bundle, config, network)
     run.write_json(run.evaluation, evaluation.to_json())
     return sum(file.stat().st_size for file in run.bundle.iterdir())
+
+
+def keep_errors(run: Run, job: Job, errors: ErrorLog) -> None:
+    """Write the error of each example of the split that decides, so that this run can be compared with others on the same examples."""
+    name = deciding(job.dataset.splits)
+    kept = errors.to_json(name, judged_splits(job)[name])
+    if kept is not None:
+        write_atomic(run.errors, json.dumps(kept, separators=(",", ":")) + "\n")
 
 
 def prove(run: Run, evaluation: Evaluation, reporter: Reporter) -> None:

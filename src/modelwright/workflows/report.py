@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from modelwright.core.errors import InputError, ModelwrightError, import_extra
+from modelwright.core.errors import ModelwrightError, import_extra
 from modelwright.core.run import Run, write_atomic
 from modelwright.core.units import format_bytes
 from modelwright.data.dataset import load
@@ -17,12 +17,12 @@ from modelwright.reporting.page import render, report_page
 from modelwright.reporting.view import read_view
 from modelwright.serving.bundle import load_bundle
 from modelwright.training.machine import prepare_machine
-from modelwright.workflows.findings import affordable_examples, find, seconds_each
+from modelwright.workflows.findings import affordable_examples, find
 from modelwright.workflows.job import Job, device
 from modelwright.workflows.recipe import load_recipe
 from modelwright.workflows.reporter import Reporter
 
-DRAWING_SECONDS = 4.0
+DRAWING_SECONDS = 3.0
 """For importing the plotting library, drawing and writing, as seen on machines of 2026."""
 LOOKING_SHARE = 0.03
 """Share of a budget of seconds that may go into looking at examples, slices and robustness."""
@@ -76,6 +76,42 @@ def report(run: Path | str, *, output: Path | str | None = None, reporter: Repor
         reporter.say("note", note)
     reporter.say("report", f"{written.path} {format_bytes(written.size)} · {len(written.sections)} sections")
     return written
+
+
+def report_seconds(budget: float) -> float:
+    """What to keep of a budget of seconds for the report of a build; nothing where it would be too large a share."""
+    needed = DRAWING_SECONDS + LOOKING_SHARE * budget
+    return needed if needed <= LARGEST_SHARE * budget else 0.0
+
+
+def report_in_time(run: Run, job: Job, network: nn.Module, reporter: Reporter, started: float, *, each: float) -> None:
+    """Write the report of a build that has just been proven, within what is left of its budget; never fails the build.
+
+    Args:
+        run: whose folder it goes into.
+        job: with the data at hand.
+        network: the finished one.
+        reporter: whom to tell.
+        started: `time.monotonic()` from which the budget counts.
+        each: seconds that the network takes for an example, of many at a time.
+    """
+    later = f"modelwright report {run.path}"
+    budget = job.training.budget.seconds or float("inf")
+    left = started + budget - time.monotonic() - DRAWING_SECONDS
+    if left < 0:
+        reporter.say("report", f"no time is left for it; write it with: {later}")
+        return
+    try:
+        _need_packages()
+        looking = min(left, LOOKING_SHARE * budget)
+        began = time.monotonic()
+        findings = find(job, network, examples=affordable_examples(job, looking, each), deadline=began + looking)
+        run.write_json(run.findings, findings)
+        written = _write(run, run.report, findings, ())
+    except ModelwrightError as error:
+        reporter.say("report", f"{error} Then write it with: {later}")
+        return
+    reporter.say("report", f"{written.path} {format_bytes(written.size)}")
 
 
 def _need_packages() -> None:

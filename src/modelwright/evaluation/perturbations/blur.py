@@ -18,6 +18,7 @@ class BlurConfig(PerturbationConfig):
     """A Gaussian filter, mirrored at the edges."""
 
     reads: ClassVar[str] = "image"
+    title: ClassVar[str] = "blur"
     unit: ClassVar[str] = "filter width, share of the shorter side"
 
     name: Literal["blur"] = "blur"  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -17,6 +17,7 @@ class MeasurementConfig(PerturbationConfig):
     """Normal noise on every number that is there."""
 
     reads: ClassVar[str] = "table"
+    title: ClassVar[str] = "measurement noise"
     unit: ClassVar[str] = "standard deviations of the column"
 
     name: Literal["measurement"] = "measurement"  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -16,6 +16,7 @@ class MissingConfig(PerturbationConfig):
     """Each cell is emptied with the same probability, independent of the others."""
 
     reads: ClassVar[str] = "table"
+    title: ClassVar[str] = "missing values"
     unit: ClassVar[str] = "share of cells emptied"
 
     name: Literal["missing"] = "missing"  # pyright: ignore[reportIncompatibleVariableOverride]

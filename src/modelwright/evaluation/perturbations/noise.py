@@ -16,6 +16,7 @@ class NoiseConfig(PerturbationConfig):
     """Normal noise, independent for every pixel and channel, held within what a pixel can be."""
 
     reads: ClassVar[str] = "image"
+    title: ClassVar[str] = "noise"
     unit: ClassVar[str] = "standard deviation, share of the range"
 
     name: Literal["noise"] = "noise"  # pyright: ignore[reportIncompatibleVariableOverride]

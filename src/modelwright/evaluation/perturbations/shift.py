@@ -17,6 +17,7 @@ class ShiftConfig(PerturbationConfig):
     """Each image moved up, down, left or right by whole pixels, at random; its edge is repeated."""
 
     reads: ClassVar[str] = "image"
+    title: ClassVar[str] = "shift"
     unit: ClassVar[str] = "share of the shorter side"
 
     name: Literal["shift"] = "shift"  # pyright: ignore[reportIncompatibleVariableOverride]

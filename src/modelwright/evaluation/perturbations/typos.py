@@ -33,6 +33,7 @@ class TyposConfig(PerturbationConfig):
     """
 
     reads: ClassVar[str] = "text"
+    title: ClassVar[str] = "typos"
     unit: ClassVar[str] = "share of characters mistyped"
 
     name: Literal["typos"] = "typos"  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from modelwright.core.schema import Schema, describe
@@ -45,7 +46,7 @@ def _facts(view: View, schema: Schema | None, report: Mapping[str, Any]) -> list
     facts = []
     path = view.recipe.get("data", {}).get("path") if isinstance(view.recipe.get("data"), Mapping) else None
     if path:
-        facts.append(Fact("source", cut(str(path), 60), f"read as {report['source']}" if report.get("source") else ""))
+        facts.append(Fact("source", cut(Path(str(path)).name or str(path), 60), f"read as {report['source']}" if report.get("source") else ""))
     if schema is not None:
         first = schema.inputs[0]
         what = describe(first) if schema.kind != "table" else f"rows of {several(len(schema.inputs), 'column')}"

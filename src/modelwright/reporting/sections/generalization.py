@@ -49,10 +49,10 @@ def _gap(view: View) -> list[Block]:
     said = ""
     if "train" in values and view.judged != "train":
         gap, judged = values["train"].value - values[view.judged].value, values[view.judged]
-        size = f"{100 * gap:+.1f} percentage points" if metric in PROPORTIONS else f"{gap:+.3g}"
+        size = f"{100 * abs(gap):.1f} percentage points" if metric in PROPORTIONS else f"{abs(gap):.3g}"
         apart = not judged.low <= values["train"].value <= judged.high
-        said = f"From training to {view.judged} the {label(metric)} differs by {size}"
-        said += ", more than chance explains." if apart else ", which chance can explain."
+        said = f"On the training split the {label(metric)} is {size} {'higher' if gap > 0 else 'lower'} than on {view.judged}, "
+        said += "more than chance explains." if apart else "which chance can explain."
     table = Table(["split", label(metric)], [[name, show(metric, estimate)] for name, estimate in known], "The gap")
     return [
         *([Text(said, "lead")] if said else []),

@@ -41,7 +41,7 @@ def _worst(courses: Sequence[Mapping[str, Any]], metric: str) -> str:
     worst = max(courses, key=change)
     first, last = worst["points"][0], worst["points"][-1]
     shown = [f"{100 * point['value']:.1f} %" if metric in PROPORTIONS else f"{point['value']:.3g}" for point in (first, last)]
-    return f"The strongest {worst['name']} that was tried takes the {label(metric)} from {shown[0]} to {shown[1]}."
+    return f"What hurts most is {worst['name']}: at the strongest that was tried, the {label(metric)} goes from {shown[0]} to {shown[1]}."
 
 
 def _figure(course: Mapping[str, Any], metric: str, low: float, high: float) -> Figure:
