@@ -28,7 +28,23 @@ if TYPE_CHECKING:
     from modelwright.workflows.watch import watch
 
 _HOMES = {
-    **{verb: verb for verb in ("build", "describe", "doctor", "evaluate", "generate", "ledger", "plan", "predict", "recipes", "report", "train", "watch")},
+    **{
+        verb: verb
+        for verb in (
+            "build",
+            "describe",
+            "doctor",
+            "evaluate",
+            "generate",
+            "ledger",
+            "plan",
+            "predict",
+            "recipes",
+            "report",
+            "train",
+            "watch",
+        )
+    },
     "compare": "side_by_side",
     "Recipe": "recipe",
     "load_recipe": "recipe",

@@ -18,7 +18,6 @@ from modelwright.metrics.bootstrap import PoissonWeights
 from modelwright.metrics.estimate import Estimate, percentile
 from modelwright.tasks.task import Task
 
-
 ErrorKind = Literal["mistakes", "squared errors", "nats"]
 
 
@@ -46,7 +45,9 @@ class Errors:
 
     def to_json(self) -> dict[str, Any]:
         """`kind`, `values`, and `counts` where an example has several."""
-        digits = [int(value) for value in self.values.tolist()] if self.kind == "mistakes" else [float(f"{v:.6g}") for v in self.values.tolist()]
+        digits = (
+            [int(value) for value in self.values.tolist()] if self.kind == "mistakes" else [float(f"{v:.6g}") for v in self.values.tolist()]
+        )
         counts = {"counts": [int(count) for count in self.counts.tolist()]} if self.kind == "nats" else {}
         return {"kind": self.kind, "values": digits, **counts}
 

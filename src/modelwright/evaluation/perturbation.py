@@ -6,7 +6,6 @@ Letters: B batch.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -85,7 +84,10 @@ def robustness(
         perturbation = part()  # pyright: ignore[reportCallIssue]
         if not perturbation.suits(split.schema) or time.monotonic() > deadline:
             continue
-        points = [(strength, _judged(network, task, split, perturbation, strength, replicates, seed)) for strength in (0.0, *perturbation.strengths)]
+        points = [
+            (strength, _judged(network, task, split, perturbation, strength, replicates, seed))
+            for strength in (0.0, *perturbation.strengths)
+        ]
         courses.append(Course(perturbation.title, perturbation.unit, tuple(points)))
     return courses
 
@@ -95,5 +97,3 @@ def _judged(
 ) -> Estimate:
     perturbed = perturbation.perturb(split, strength, generator(seed, "perturbation", perturbation.name))
     return evaluate(network, task, perturbed, replicates=replicates, seed=seed).estimates[task.primary]
-
-

@@ -5,6 +5,7 @@ Letters: B batch, T time, N windows.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelwright.data.split import Split
-from modelwright.metrics.estimate import Z, Estimate
+from modelwright.metrics.estimate import Estimate, Z
 from modelwright.nn.mode import evaluating
 
 ROWS = 16
@@ -51,7 +52,7 @@ class Positions:
         """Mean loss by position, in parts each twice as long as the one before: `from`, `to` (from 1), `value`, `low`, `high`; windows are independent."""
         time, rows = self.losses.shape[1], []
         edges = [0, *(2**power for power in range(math.ceil(math.log2(time)) if time > 1 else 0)), time]
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in itertools.pairwise(edges):
             if high > low:
                 means = self.losses[:, low:high].double().mean(1)
                 error = float(means.std()) / math.sqrt(len(means)) if len(means) > 1 else 0.0

@@ -5,6 +5,7 @@ Letters: N examples.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -123,7 +124,7 @@ def _quarters(name: str, values: Tensor, words: tuple[str, ...] | None, known: T
         return
     inner = torch.quantile(values[known].double(), torch.linspace(0, 1, QUARTERS + 1, dtype=torch.float64))
     edges = inner.unique().tolist()
-    for place, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+    for place, (low, high) in enumerate(itertools.pairwise(edges)):
         last = place == len(edges) - 2
         member = known & (values >= low) & ((values <= high) if last else (values < high))
         text = words[place] if words and len(edges) == QUARTERS + 1 else f"{low:.4g} to {high:.4g}"

@@ -13,6 +13,7 @@ from modelwright.tasks.task import Task
 
 Estimates = dict[str, Estimate]
 
+
 @dataclass(frozen=True)
 class Evaluation:
     """All that was measured of a model.

@@ -11,7 +11,9 @@ from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.reporting.drawing import DASHES, RULE, SERIES, SOFT
 
 
-def line(axes: Any, x: Sequence[float], y: Sequence[float], series: int = 0, name: str = "", *, points: bool = False, faint: bool = False) -> None:
+def line(
+    axes: Any, x: Sequence[float], y: Sequence[float], series: int = 0, name: str = "", *, points: bool = False, faint: bool = False
+) -> None:
     """A line; `faint` for what is only the ground of another one."""
     axes.plot(
         x,

@@ -17,7 +17,12 @@ from modelwright.reporting.quantities import metric_text, p_text, seconds_text, 
 from modelwright.reporting.view import View
 
 MOST_SETTINGS = 60
-BASES = {"test": "the same test examples", "validation": "the same validation examples", "train": "the same training examples", "intervals": "their intervals alone"}
+BASES = {
+    "test": "the same test examples",
+    "validation": "the same validation examples",
+    "train": "the same training examples",
+    "intervals": "their intervals alone",
+}
 """What a difference rests on, by how it was found."""
 
 
@@ -92,7 +97,9 @@ def comparison_page(views: Sequence[View], names: Sequence[str], contrasts: Sequ
     if len(ahead) == len(names) - 1:
         summary = f"{names[0]} is better than {'the other' if len(names) == 2 else 'all others'} by more than chance."
     elif ahead:
-        summary = f"{names[0]} has the best score; it is better than {', '.join(ahead)} by more than chance, and can't be told from the rest."
+        summary = (
+            f"{names[0]} has the best score; it is better than {', '.join(ahead)} by more than chance, and can't be told from the rest."
+        )
     else:
         summary = f"{names[0]} has the best score, but no difference from the others is more than chance."
     score = views[0].estimate(split, metric)
@@ -163,7 +170,14 @@ def _curves(views: Sequence[View], names: Sequence[str], metric: str) -> list[Bl
         with plot(f"Validation {label(metric)} of each run over {what}.") as drawn:
             for series, (name, view) in enumerate(drawable):
                 rows = _evaluated(view, metric)
-                line(drawn.axes, [row.get(key, 0) for row in rows], [row["metrics"][metric] for row in rows], series, cut(name, 20), points=True)
+                line(
+                    drawn.axes,
+                    [row.get(key, 0) for row in rows],
+                    [row["metrics"][metric] for row in rows],
+                    series,
+                    cut(name, 20),
+                    points=True,
+                )
             metric_axis(drawn.axes.yaxis, metric)
             count_axis(drawn.axes.xaxis)
             drawn.axes.set_xlabel(what)
@@ -191,16 +205,27 @@ def _cost(views: Sequence[View], names: Sequence[str]) -> Table:
             (single, seconds_text),
         ]
         rows.append([cut(name, 30), cut(view.family, 20), *("–" if value is None else form(value) for value, form in cells)])
-    return Table(["run", "family", "parameters", "training", "peak memory", "on disk", "latency"], rows, "What each run took and takes", left=frozenset({1}))
+    return Table(
+        ["run", "family", "parameters", "training", "peak memory", "on disk", "latency"],
+        rows,
+        "What each run took and takes",
+        left=frozenset({1}),
+    )
 
 
 def _recipes(views: Sequence[View], names: Sequence[str]) -> Block:
     flat = [dict(_flatten(view.recipe)) for view in views]
-    keys = [key for key in dict.fromkeys(key for values in flat for key in values) if key != "name" and len({values.get(key) for values in flat}) > 1]
+    keys = [
+        key
+        for key in dict.fromkeys(key for values in flat for key in values)
+        if key != "name" and len({values.get(key) for values in flat}) > 1
+    ]
     if not keys:
         return Text("Not at all: the recipes are the same.")
     rows = [[cut(key, 50), *(cut(values.get(key, "–"), 28) for values in flat)] for key in keys[:MOST_SETTINGS]]
-    caption = "Settings that are not the same in all" + (f"; {len(keys) - MOST_SETTINGS} more are not shown" if len(keys) > MOST_SETTINGS else "")
+    caption = "Settings that are not the same in all" + (
+        f"; {len(keys) - MOST_SETTINGS} more are not shown" if len(keys) > MOST_SETTINGS else ""
+    )
     return Table(["setting", *(cut(name, 24) for name in names)], rows, caption)
 
 

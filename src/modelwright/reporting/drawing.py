@@ -130,10 +130,12 @@ def inline(svg: str, description: str, prefix: str) -> str:
     assert box is not None, "matplotlib's SVG has a viewBox"
     width, height = box.groups()
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag.group()), svg)
-    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(description)}" style="max-width: {float(width) * 1.5:.0f}px">'
+    head = (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(description)}" style="max-width: {float(width) * 1.5:.0f}px">'
+    )
     svg = head + svg[svg.index(">") + 1 :]
     svg = svg.replace("xlink:href", "href")
-    used = set(re.findall(r'url\(#([^)]+)\)', svg)) | set(re.findall(r'href="#([^"]+)"', svg))
+    used = set(re.findall(r"url\(#([^)]+)\)", svg)) | set(re.findall(r'href="#([^"]+)"', svg))
     svg = re.sub(r' id="([^"]+)"', lambda match: f' id="{prefix}{match.group(1)}"' if match.group(1) in used else "", svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', svg)

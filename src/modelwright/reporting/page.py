@@ -63,7 +63,11 @@ def _does(schema: Schema) -> str:
     target = schema.target
     if target.type == "number":
         return f"that tells {target.name} from {what}"
-    return f"that tells {len(target.values)} classes of {target.name} apart in {what}" if schema.kind == "table" else f"that tells {len(target.values)} classes apart in {what}"
+    return (
+        f"that tells {len(target.values)} classes of {target.name} apart in {what}"
+        if schema.kind == "table"
+        else f"that tells {len(target.values)} classes apart in {what}"
+    )
 
 
 def cards(view: View) -> list[Fact]:
@@ -72,7 +76,9 @@ def cards(view: View) -> list[Fact]:
     metric = view.primary
     score = view.estimate(view.judged, metric) if metric else None
     if score is not None:
-        found.append(Fact(f"{view.judged} {label(metric)}", metric_text(metric, score.value), f"95 % interval {bounds_text(metric, score)}"))
+        found.append(
+            Fact(f"{view.judged} {label(metric)}", metric_text(metric, score.value), f"95 % interval {bounds_text(metric, score)}")
+        )
         baseline = _best_baseline(view)
         if baseline is not None:
             found.append(Fact("best baseline", metric_text(metric, baseline[1]), baseline[0].replace("_", " ")))
@@ -82,7 +88,9 @@ def cards(view: View) -> list[Fact]:
             found.append(Fact("forecast beforehand", metric_text(metric, forecast.forecast), verdict))
     measured = {name: entry.measured for name, entry in view.ledger.items() if entry.measured is not None}
     if (parameters := measured.get("parameters")) is not None:
-        found.append(Fact("parameters", format_count(parameters), f"{format_bytes(view.bundle_bytes)} on disk" if view.bundle_bytes else ""))
+        found.append(
+            Fact("parameters", format_count(parameters), f"{format_bytes(view.bundle_bytes)} on disk" if view.bundle_bytes else "")
+        )
     if (total := measured.get("total time")) is not None:
         training = measured.get("training time")
         found.append(Fact("time spent", format_duration(total), f"{format_duration(training)} of it training" if training else ""))
@@ -115,5 +123,3 @@ def render(page: Page) -> str:
 
 def _is_cell(value: Any) -> bool:
     return not isinstance(value, str)
-
-

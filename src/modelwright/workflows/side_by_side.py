@@ -25,7 +25,7 @@ from modelwright.evaluation.comparison import Errors
 from modelwright.evaluation.evaluate import evaluate
 from modelwright.evaluation.examplewise import ErrorLog, examples_digest
 from modelwright.evaluation.significance import Difference, holm, paired
-from modelwright.metrics.estimate import Z, Estimate, label, show
+from modelwright.metrics.estimate import Estimate, Z, label, show
 from modelwright.reporting.comparison import Contrast, comparison_page
 from modelwright.reporting.page import render
 from modelwright.reporting.view import View, read_view
@@ -133,11 +133,15 @@ def compare(runs: Sequence[Path | str], *, output: Path | str | None = None, rep
     unfinished = tuple(contender.run.path for contender in opened if not contender.view.finished)
     if len(finished) < 2:
         raise InputError(
-            f"only {len(finished)} of the {len(opened)} runs is finished", expected="two or more", remedy="Go on with the others: modelwright train --resume RUN"
+            f"only {len(finished)} of the {len(opened)} runs is finished",
+            expected="two or more",
+            remedy="Go on with the others: modelwright train --resume RUN",
         )
     metrics = {contender.view.primary for contender in finished}
     if len(metrics) > 1:
-        raise InputError(f"the runs are of different tasks: they are judged by {', '.join(sorted(map(label, metrics)))}", expected="runs of one task")
+        raise InputError(
+            f"the runs are of different tasks: they are judged by {', '.join(sorted(map(label, metrics)))}", expected="runs of one task"
+        )
     sign = -1 if finished[0].view.evaluation["higher_is_better"] else 1
     finished.sort(key=lambda contender: sign * contender.score.value)
     views = tuple(contender.view for contender in finished)
@@ -237,7 +241,9 @@ def _show(result: SideBySide, names: Mapping[str, str], reporter: Reporter) -> N
         score = show(result.metric, Estimate.from_dict(numbers["score"]))
         size = "–" if numbers["parameters"] is None else format_count(numbers["parameters"])
         seconds = "–" if numbers["training_seconds"] is None else format_duration(numbers["training_seconds"])
-        table.add_row(escape(names[str(path)]), escape(view.family), score, size, seconds, style="bold" if view is result.views[0] else None)
+        table.add_row(
+            escape(names[str(path)]), escape(view.family), score, size, seconds, style="bold" if view is result.views[0] else None
+        )
     reporter.show(table)
     best = names[str(result.paths[0])]
     for contrast in result.contrasts:

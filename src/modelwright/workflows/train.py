@@ -182,7 +182,8 @@ def _forecast(
 
 def _hooks(run: Run, job: Job, reporter: Reporter) -> list[Hook]:
     """What watches the run."""
-    hooks: list[Hook] = [MetricsLog(run.metrics), TensorBoard(run.tensorboard, notice=lambda line: reporter.say("note", line))]
+    board = TensorBoard(run.tensorboard, notice=lambda line: reporter.say("note", line), schedule=job.training.schedule.build())
+    hooks: list[Hook] = [MetricsLog(run.metrics), board]
     if reporter.visible:
         hooks.append(ProgressBar(" train    ", percent=job.task.primary in PROPORTIONS))
     return hooks

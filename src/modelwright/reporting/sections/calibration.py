@@ -28,7 +28,13 @@ class Calibration(SectionPart):
         error = view.estimate(view.judged, "calibration_error")
         confident = sum(row["count"] * row["confidence"] for row in bins) / max(sum(row["count"] for row in bins), 1)
         right = sum(row["count"] * row["accuracy"] for row in bins) / max(sum(row["count"] for row in bins), 1)
-        leaning = "surer than it should be" if confident > right + 0.01 else "less sure than it could be" if confident < right - 0.01 else "about as sure as it should be"
+        leaning = (
+            "surer than it should be"
+            if confident > right + 0.01
+            else "less sure than it could be"
+            if confident < right - 0.01
+            else "about as sure as it should be"
+        )
         said = f"On the {view.judged} split the model is on average {100 * confident:.1f} % sure and {100 * right:.1f} % right: it is {leaning}."
         if error is not None:
             said += f" The expected calibration error is {error.number()}."
@@ -36,7 +42,9 @@ class Calibration(SectionPart):
 
 
 def _diagram(bins: Sequence[dict]) -> Figure:
-    with plot("Reliability: the share of right answers over the confidence they were given with; on the diagonal both are equal.", height=3.3) as drawn:
+    with plot(
+        "Reliability: the share of right answers over the confidence they were given with; on the diagonal both are equal.", height=3.3
+    ) as drawn:
         drawn.axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)))
         for row in bins:
             share = wilson(row["accuracy"], row["count"])
@@ -52,11 +60,20 @@ def _diagram(bins: Sequence[dict]) -> Figure:
             axis.set_major_formatter(lambda value, place: f"{100 * value:.0f} %")
         frame(drawn.axes)
     rows = [
-        [f"{100 * row['low']:.0f} to {100 * row['high']:.0f} %", f"{row['count']:,}", f"{100 * row['confidence']:.1f} %", wilson(row["accuracy"], row["count"]).percent()]
+        [
+            f"{100 * row['low']:.0f} to {100 * row['high']:.0f} %",
+            f"{row['count']:,}",
+            f"{100 * row['confidence']:.1f} %",
+            wilson(row["accuracy"], row["count"]).percent(),
+        ]
         for row in bins
     ]
     table = Table(["confidence", "examples", "mean", "right"], rows, "Reliability", folded=True)
-    return Figure(drawn.svg, "Below the dashes it promises too much, above them too little. Larger dots are more examples; bars are 95 % intervals.", table)
+    return Figure(
+        drawn.svg,
+        "Below the dashes it promises too much, above them too little. Larger dots are more examples; bars are 95 % intervals.",
+        table,
+    )
 
 
 def _counts(bins: Sequence[dict]) -> Figure:

@@ -38,8 +38,16 @@ def _facts(view: View) -> list[Fact]:
     flops, samples = view.findings.get("flops"), last.get("samples")
     if flops and samples:
         context = context_of(view)
-        facts.append(Fact("training arithmetic", flops_text(3 * flops * samples), f"{format_count(samples * context)} {'tokens' if context > 1 else 'examples'}"))
-        facts.append(Fact("an answer", flops_text(flops), "forward pass of one example" if context == 1 else f"forward pass of {context} tokens"))
+        facts.append(
+            Fact(
+                "training arithmetic",
+                flops_text(3 * flops * samples),
+                f"{format_count(samples * context)} {'tokens' if context > 1 else 'examples'}",
+            )
+        )
+        facts.append(
+            Fact("an answer", flops_text(flops), "forward pass of one example" if context == 1 else f"forward pass of {context} tokens")
+        )
     if (parameters := measured.get("parameters")) is not None:
         facts.append(Fact("parameters", format_count(parameters), f"{int(parameters):,}"))
     if (peak := measured.get("peak memory", last.get("peak_memory"))) is not None:
@@ -51,7 +59,9 @@ def _facts(view: View) -> list[Fact]:
         if row["batch"] == 1:
             facts.append(Fact("latency, one example", seconds_text(row["median"]), f"95 % of answers within {seconds_text(row['slow'])}"))
         else:
-            facts.append(Fact(f"latency, {row['batch']} at a time", f"{seconds_text(each)} each", f"{format_count(1 / each)} examples a second"))
+            facts.append(
+                Fact(f"latency, {row['batch']} at a time", f"{seconds_text(each)} each", f"{format_count(1 / each)} examples a second")
+            )
     return facts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,11 @@ class Data(SectionPart):
         if schema is not None and schema.kind == "table":
             blocks.append(_schema_table(schema, report))
         balance, shown = _balance(view.findings.get("target")), _shown(view.findings.get("shown", ()), schema)
-        blocks += [Row([*balance, *shown])] if schema is not None and schema.kind == "image" and balance and shown else [*map(_alone, balance), *shown]
+        blocks += (
+            [Row([*balance, *shown])]
+            if schema is not None and schema.kind == "image" and balance and shown
+            else [*map(_alone, balance), *shown]
+        )
         blocks += _cleaning(report)
         return blocks
 
@@ -46,7 +51,9 @@ def _facts(view: View, schema: Schema | None, report: Mapping[str, Any]) -> list
     facts = []
     path = view.recipe.get("data", {}).get("path") if isinstance(view.recipe.get("data"), Mapping) else None
     if path:
-        facts.append(Fact("source", cut(Path(str(path)).name or str(path), 60), f"read as {report['source']}" if report.get("source") else ""))
+        facts.append(
+            Fact("source", cut(Path(str(path)).name or str(path), 60), f"read as {report['source']}" if report.get("source") else "")
+        )
     if schema is not None:
         first = schema.inputs[0]
         what = describe(first) if schema.kind != "table" else f"rows of {several(len(schema.inputs), 'column')}"
@@ -75,7 +82,9 @@ def _schema_table(schema: Schema, report: Mapping[str, Any]) -> Table:
             what = f"mean {feature.mean[0]:.4g}, standard deviation {feature.scale[0]:.4g}"
         else:
             what = cut(", ".join(feature.values), 60)
-        rows.append([cut(feature.name, 40), role, describe(feature), what, f"{missing[feature.name]:,}" if feature.name in missing else "–"])
+        rows.append(
+            [cut(feature.name, 40), role, describe(feature), what, f"{missing[feature.name]:,}" if feature.name in missing else "–"]
+        )
     more = len(schema.inputs) - MOST_COLUMNS
     caption = "The columns, as they were understood" + (f"; {more:,} more are not shown" if more > 0 else "")
     return Table(["column", "role", "type", "values", "missing"], rows, caption, left=frozenset({1, 2, 3}), folded=len(rows) > 12)
@@ -96,12 +105,17 @@ def _classes(names: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Block
             [cut(name, 40), *(f"{split[place]:,}" for split in counts.values()), f"{100 * totals[place] / max(sum(totals), 1):.1f} %"]
             for place, name in list(enumerate(names))[:MOST_CLASSES]
         ],
-        "Examples by class and split" + (f"; {len(names) - MOST_CLASSES:,} more classes are not shown" if len(names) > MOST_CLASSES else ""),
+        "Examples by class and split"
+        + (f"; {len(names) - MOST_CLASSES:,} more classes are not shown" if len(names) > MOST_CLASSES else ""),
     )
     if len(names) > MOST_CLASSES:
         return table
     most, least = max(totals), min(totals)
-    even = f"The largest class has {most / max(least, 1):.1f} times the examples of the smallest." if most > least else "All classes are of one size."
+    even = (
+        f"The largest class has {most / max(least, 1):.1f} times the examples of the smallest."
+        if most > least
+        else "All classes are of one size."
+    )
     with plot(f"Examples by class. {even}", height=max(1.2, 0.55 + 0.21 * len(names))) as drawn:
         drawn.axes.barh(range(len(names)), totals, color=SERIES[0], height=0.5, alpha=0.75)
         row_names(drawn.axes, names)
@@ -119,7 +133,10 @@ def _histogram(edges: Sequence[float], counts: Mapping[str, Sequence[int]]) -> B
         drawn.axes.set_xlabel("target")
         drawn.axes.legend()
         frame(drawn.axes)
-    rows = [[f"{low:.4g} to {high:.4g}", *(f"{split[place]:,}" for split in counts.values())] for place, (low, high) in enumerate(zip(edges, edges[1:], strict=False))]
+    rows = [
+        [f"{low:.4g} to {high:.4g}", *(f"{split[place]:,}" for split in counts.values())]
+        for place, (low, high) in enumerate(itertools.pairwise(edges))
+    ]
     table = Table(["target", *counts], rows, "Examples by value of the target", folded=True)
     return Figure(drawn.svg, "The target. The splits should look alike.", table)
 
@@ -138,7 +155,9 @@ def _shown(shown: Sequence[Mapping[str, Any]], schema: Schema | None) -> list[Bl
     if "row" in shown[0]:
         columns = list(shown[0]["row"])[:MOST_CELLS]
         rows = [[cut(str(row.get("target", "")), 30), *(cut(row["row"][name], 24) or "–" for name in columns)] for row in shown[:8]]
-        left = frozenset(place + 1 for place, name in enumerate(columns) if any(f.name == name and f.type != "number" for f in schema.inputs))
+        left = frozenset(
+            place + 1 for place, name in enumerate(columns) if any(f.name == name and f.type != "number" for f in schema.inputs)
+        )
         caption = "Rows of the training split" + (f", the first {MOST_CELLS} columns" if len(shown[0]["row"]) > MOST_CELLS else "")
         return [Table([cut(schema.target.name, 24), *(cut(name, 24) for name in columns)], rows, caption, left=left, folded=True)]
     return [Passages([Passage("", [(row["text"][:PASSAGE], 0.0)]) for row in shown if row.get("text")], "Passages of the training split.")]
@@ -153,7 +172,10 @@ def _cleaning(report: Mapping[str, Any]) -> list[Block]:
         "duplicate": ("repeat another one of their split", "set aside"),
         "leak": ("stand in a later split too", "taken out of training"),
     }
-    rows = [[f"examples {reasons.get(kind, (kind, ''))[0]}", f"{number:,}", reasons.get(kind, ("", "set aside"))[1]] for kind, number in report.get("rejected", {}).items()]
+    rows = [
+        [f"examples {reasons.get(kind, (kind, ''))[0]}", f"{number:,}", reasons.get(kind, ("", "set aside"))[1]]
+        for kind, number in report.get("rejected", {}).items()
+    ]
     rows += [[f"examples of {pair}", f"{number:,}", "a leak between splits"] for pair, number in report.get("leaks", {}).items()]
     if report.get("conflicts"):
         rows.append(["examples with equal inputs and another target", f"{report['conflicts']:,}", "kept"])
@@ -162,7 +184,9 @@ def _cleaning(report: Mapping[str, Any]) -> list[Block]:
         if found:
             done = "learnt as missing" if name == "missing" else "taken as missing"
             rows.append([f"{what} in {several(len(found), 'column')}", f"{sum(found.values()):,}", done])
-    notes = [Text(note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else "."), "note") for note in report.get("notes", ())[:12]]
+    notes = [
+        Text(note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else "."), "note") for note in report.get("notes", ())[:12]
+    ]
     if not report:
         return []
     title = Heading("What was cleaned")

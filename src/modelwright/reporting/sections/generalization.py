@@ -40,7 +40,9 @@ def _gap(view: View) -> list[Block]:
         return []
     with plot(f"{label(metric)} on each split.", height=0.75 + 0.32 * len(known)) as drawn:
         for place, (name, estimate) in enumerate(known):
-            interval(drawn.axes, place, estimate.low, estimate.value, estimate.high, 0 if name == view.judged else 1, hollow=name != view.judged)
+            interval(
+                drawn.axes, place, estimate.low, estimate.value, estimate.high, 0 if name == view.judged else 1, hollow=name != view.judged
+            )
         row_names(drawn.axes, [name for name, _ in known])
         metric_axis(drawn.axes.xaxis, metric)
         drawn.axes.set_xlabel(f"{label(metric)}, 95 % interval")
@@ -75,7 +77,13 @@ def _classes(view: View) -> list[Block]:
         drawn.axes.set_xlabel("recall, 95 % interval")
         frame(drawn.axes, grid="x")
     cells = [
-        [cut(row["class"], 30), f"{row['support']:,}", wilson(row["recall"], row["support"]).percent(), f"{100 * row['precision']:.1f} %", f"{100 * row['f1']:.1f} %"]
+        [
+            cut(row["class"], 30),
+            f"{row['support']:,}",
+            wilson(row["recall"], row["support"]).percent(),
+            f"{100 * row['precision']:.1f} %",
+            f"{100 * row['f1']:.1f} %",
+        ]
         for row in shown
     ]
     table = Table(["class", "examples", "recall", "precision", "F1"], cells, f"By class, on {view.judged}")
@@ -104,7 +112,12 @@ def _slices(view: View) -> list[Block]:
         drawn.axes.set_xlabel(f"{label(metric)}, 95 % interval")
         frame(drawn.axes, grid="x")
     rows = [
-        [f"{cut(row['column'], 30)}: {cut(row['value'], 30)}", f"{row['count']:,}", show(metric, Estimate.from_dict(row["estimate"])), Cell(p_text(row["p_value"]), strong=row["p_value"] < SURE)]
+        [
+            f"{cut(row['column'], 30)}: {cut(row['value'], 30)}",
+            f"{row['count']:,}",
+            show(metric, Estimate.from_dict(row["estimate"])),
+            Cell(p_text(row["p_value"]), strong=row["p_value"] < SURE),
+        ]
         for row in shown
     ]
     number = "None" if not different else "One" if len(different) == 1 else f"{len(different)}"
@@ -114,7 +127,12 @@ def _slices(view: View) -> list[Block]:
     return [
         Heading("By slice"),
         Text(said),
-        Row([Figure(drawn.svg, caption), Table(["slice", "examples", label(metric), "p"], rows, f"Slices of {split}", folded=len(rows) > 10)]),
+        Row(
+            [
+                Figure(drawn.svg, caption),
+                Table(["slice", "examples", label(metric), "p"], rows, f"Slices of {split}", folded=len(rows) > 10),
+            ]
+        ),
     ]
 
 

@@ -47,13 +47,32 @@ def _positions(view: View) -> list[Block]:
         drawn.axes.set_xlabel("tokens read before")
         drawn.axes.set_ylabel("loss, nats a token")
         frame(drawn.axes)
-    cells = [[f"{row['from']} to {row['to']}" if row["to"] > row["from"] else f"{row['from']}", f"{row['value']:.3f} ({row['low']:.3f}-{row['high']:.3f})"] for row in rows]
+    cells = [
+        [
+            f"{row['from']} to {row['to']}" if row["to"] > row["from"] else f"{row['from']}",
+            f"{row['value']:.3f} ({row['low']:.3f}-{row['high']:.3f})",
+        ]
+        for row in rows
+    ]
     table = Table(["position", "loss"], cells, "Loss by position, nats a token", folded=True)
     gain = rows[-2]["value"] - last
     sure = rows[-2]["low"] > last
     said = f"Having read {rows[-1]['from'] - 1} tokens or more of its context of {context_of(view)}, the model needs {last:.3f} nats for the next one; at the very beginning {first:.3f}. "
-    said += f"The last doubling of the context is worth {gain:.3f} nats." if sure else "The last doubling of the context brings nothing that can be told from chance."
-    return [Text(said), Row([Figure(drawn.svg, "How the loss falls with what was read. Where the line is flat, more context doesn't help this model.", table)])]
+    said += (
+        f"The last doubling of the context is worth {gain:.3f} nats."
+        if sure
+        else "The last doubling of the context brings nothing that can be told from chance."
+    )
+    return [
+        Text(said),
+        Row(
+            [
+                Figure(
+                    drawn.svg, "How the loss falls with what was read. Where the line is flat, more context doesn't help this model.", table
+                )
+            ]
+        ),
+    ]
 
 
 def _surprises(view: View) -> list[Block]:

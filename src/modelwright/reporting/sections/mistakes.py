@@ -62,7 +62,9 @@ def _matrix(classes: Sequence[str], matrix: Sequence[Sequence[int]], split: str)
 
 def _pairs(pairs: Sequence[Mapping[str, Any]], classes: Sequence[str], *, whole: bool) -> list[Block]:
     first = pairs[0]
-    said = f"The most frequent mistake: {cut(first['true'], 40)} taken for {cut(first['predicted'], 40)}, {several(first['count'], 'time')}."
+    said = (
+        f"The most frequent mistake: {cut(first['true'], 40)} taken for {cut(first['predicted'], 40)}, {several(first['count'], 'time')}."
+    )
     if whole:
         return [Text(said)] if len(classes) > 2 else []
     rows = [[cut(pair["true"], 40), cut(pair["predicted"], 40), f"{pair['count']:,}"] for pair in pairs[:MOST_PAIRS]]
@@ -76,10 +78,18 @@ def _hardest(view: View) -> list[Block]:
     number = view.findings.get("examples", 0)
     split = view.findings.get("split", "validation")
     title = Heading(f"The hardest examples of the {split} split")
-    said = Text(f"Those of the highest loss among {several(number, 'example')}. A cross marks a mistake; wrong labels often show up here first.", "note")
+    said = Text(
+        f"Those of the highest loss among {several(number, 'example')}. A cross marks a mistake; wrong labels often show up here first.",
+        "note",
+    )
     if "image" in worst[0]:
         pictures = [
-            Picture(row["image"], f"{cut(str(row['target']), 22)} → {cut(str(row['predicted']), 22)}", _belief(row), row["target"] == row["predicted"])
+            Picture(
+                row["image"],
+                f"{cut(str(row['target']), 22)} → {cut(str(row['predicted']), 22)}",
+                _belief(row),
+                row["target"] == row["predicted"],
+            )
             for row in worst
         ]
         return [title, said, Pictures(pictures, "True class → predicted class, and the probability that the model gave each.")]
@@ -88,7 +98,11 @@ def _hardest(view: View) -> list[Block]:
     rows = []
     for row in worst:
         tone = ("good" if row["target"] == row["predicted"] else "bad") if known else ""
-        answer = [cut(str(row["target"]), 20), Cell(cut(str(row["predicted"]), 20), tone=tone), f"{100 * row['probability']:.1f} %" if known else f"{row['loss']:.3g}"]
+        answer = [
+            cut(str(row["target"]), 20),
+            Cell(cut(str(row["predicted"]), 20), tone=tone),
+            f"{100 * row['probability']:.1f} %" if known else f"{row['loss']:.3g}",
+        ]
         rows.append([*answer, *(cut(row["row"][name], 20) or "–" for name in columns)])
     header = ["true", "predicted", "given to the truth" if known else "loss", *(cut(name, 20) for name in columns)]
     caption = "The hardest rows" + (f", the first {MOST_CELLS} columns" if len(worst[0]["row"]) > MOST_CELLS else "")

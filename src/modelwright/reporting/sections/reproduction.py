@@ -32,7 +32,12 @@ class Reproduction(SectionPart):
             facts.append(Fact("digest of the data", str(digest)))
         facts.append(Fact("seed", str(view.recipe.get("seed", 0))))
         blocks.append(Facts(facts))
-        blocks.append(Text("A budget of steps or epochs gives the same weights on the same machine and versions; a budget of seconds buys as many steps as the machine is fast.", "note"))
+        blocks.append(
+            Text(
+                "A budget of steps or epochs gives the same weights on the same machine and versions; a budget of seconds buys as many steps as the machine is fast.",
+                "note",
+            )
+        )
         recipe = yaml.safe_dump(dict(view.recipe), sort_keys=False, allow_unicode=True)
         blocks.append(Code(recipe, "The complete recipe, every setting with its value", folded=True))
         return blocks
@@ -43,5 +48,7 @@ def _commands(view: View) -> str:
     lines = [f"modelwright train {run}/recipe.yaml", f"modelwright evaluate {run}", f"modelwright report {run}"]
     data, training = view.recipe.get("data"), view.recipe.get("training")
     if view.trials and isinstance(data, dict) and isinstance(training, dict):
-        lines.insert(0, f"modelwright build {shlex.quote(str(data.get('path', '')))} --budget {shlex.quote(str(training.get('budget', '')))}")
+        lines.insert(
+            0, f"modelwright build {shlex.quote(str(data.get('path', '')))} --budget {shlex.quote(str(training.get('budget', '')))}"
+        )
     return "\n".join(lines)

@@ -47,9 +47,7 @@ def _cell(estimate: Estimate | None, metric: str) -> str:
 def _baselines(view: View) -> list[Block]:
     metric = view.primary
     mine = view.estimate(view.judged, metric)
-    others = {
-        name: Estimate.from_dict(values[metric]) for name, values in view.evaluation.get("baselines", {}).items() if metric in values
-    }
+    others = {name: Estimate.from_dict(values[metric]) for name, values in view.evaluation.get("baselines", {}).items() if metric in values}
     if mine is None or not others:
         return []
     better = view.evaluation.get("higher_is_better", True)
@@ -67,5 +65,7 @@ def _baselines(view: View) -> list[Block]:
     for name, estimate in ranked:
         verdict = "" if name not in compared else "clearly apart" if compared[name].get("distinguishable") else "not distinguishable"
         rows.append([Cell(cut(name.replace("_", " "), 30), strong=name == "this model"), show(metric, estimate), verdict])
-    table = Table([f"on {view.judged}", label(metric), "example by example"], rows, "The model beside simple predictors", left=frozenset({2}))
+    table = Table(
+        [f"on {view.judged}", label(metric), "example by example"], rows, "The model beside simple predictors", left=frozenset({2})
+    )
     return [Figure(drawn.svg, f"The model and its baselines on the {view.judged} split; {'more' if better else 'less'} is better."), table]

@@ -48,11 +48,15 @@ def _figure(course: Mapping[str, Any], metric: str, low: float, high: float) -> 
     points = course["points"]
     x = [point["strength"] for point in points]
     last = points[-1]
-    with plot(f"{label(metric)} as {course['name']} gets stronger, from {points[0]['value']:.3g} to {last['value']:.3g}.", width=3.6, height=2.5) as drawn:
+    with plot(
+        f"{label(metric)} as {course['name']} gets stronger, from {points[0]['value']:.3g} to {last['value']:.3g}.", width=3.6, height=2.5
+    ) as drawn:
         band(drawn.axes, x, [point["low"] for point in points], [point["high"] for point in points])
         line(drawn.axes, x, [point["value"] for point in points], points=True)
         room = 0.04 * (high - low)
-        drawn.axes.set_ylim(max(0.0, low - room) if low >= 0 else low - room, min(1.02, high + room) if metric in PROPORTIONS else high + room)
+        drawn.axes.set_ylim(
+            max(0.0, low - room) if low >= 0 else low - room, min(1.02, high + room) if metric in PROPORTIONS else high + room
+        )
         metric_axis(drawn.axes.yaxis, metric)
         drawn.axes.set_title(course["name"], fontsize=10, loc="left")
         drawn.axes.set_xlabel(course["unit"])

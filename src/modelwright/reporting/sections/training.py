@@ -75,7 +75,12 @@ def _loss(view: View) -> Figure | None:
         count_axis(drawn.axes.xaxis)
         frame(drawn.axes)
     few = thinned(rows, ROWS)
-    table = Table([axis_of(view)[1], "loss"], [[format_count(at), f"{row['loss']:.4g}"] for at, row in zip(_x(view, few), few, strict=True)], "Training loss", folded=True)
+    table = Table(
+        [axis_of(view)[1], "loss"],
+        [[format_count(at), f"{row['loss']:.4g}"] for at, row in zip(_x(view, few), few, strict=True)],
+        "Training loss",
+        folded=True,
+    )
     caption = "Loss. Faint: as it was logged; dark: its moving average" + ("; dashed: on the validation split." if len(held) > 1 else ".")
     return Figure(drawn.svg, caption, table)
 
@@ -94,7 +99,11 @@ def _metric(view: View) -> Figure | None:
         count_axis(drawn.axes.xaxis)
         frame(drawn.axes)
     rows = [[format_count(at), metric_text(metric, value)] for at, value in zip(x, y, strict=True)]
-    return Figure(drawn.svg, f"The metric that decides, {label(metric)}, on the validation split.", Table([axis_of(view)[1], label(metric)], thinned(rows, ROWS), f"Validation {label(metric)}", folded=True))
+    return Figure(
+        drawn.svg,
+        f"The metric that decides, {label(metric)}, on the validation split.",
+        Table([axis_of(view)[1], label(metric)], thinned(rows, ROWS), f"Validation {label(metric)}", folded=True),
+    )
 
 
 def _rate(view: View) -> Figure | None:
