@@ -125,7 +125,9 @@ def test_a_bad_slice_is_found():
     split = table()
     split.target = torch.where(split.inputs["categories"][:, 0] == 2, 1 - split.target, split.target)
     task = BinaryConfig().build(split.schema)
-    found = {(part.column, part.value): part for part in slices(split.schema, split, Examplewise.of(Column(), task, split), task, replicates=50)}
+    found = {
+        (part.column, part.value): part for part in slices(split.schema, split, Examplewise.of(Column(), task, split), task, replicates=50)
+    }
     assert found["c", "y"].estimate.value == 0.0
     assert found["c", "y"].p_value < 0.01
     assert {column for column, _ in found} == {"n", "m", "c"}

@@ -47,7 +47,10 @@ def test_under_no_difference_p_values_are_as_likely_small_as_they_should_be():
 def test_a_real_difference_of_numbers_is_found_and_has_its_size():
     random = torch.Generator().manual_seed(1)
     noise = torch.randn(400, generator=random).double()
-    first, second = Errors("squared errors", noise.square(), torch.ones(400)), Errors("squared errors", (1.5 * noise).square(), torch.ones(400))
+    first, second = (
+        Errors("squared errors", noise.square(), torch.ones(400)),
+        Errors("squared errors", (1.5 * noise).square(), torch.ones(400)),
+    )
     difference = paired(Errors(first.kind, first.values, first.counts.double()), Errors(second.kind, second.values, second.counts.double()))
     assert difference.p_value < 0.001
     assert difference.advantage.value == pytest.approx(0.5 * float(noise.square().mean().sqrt()))

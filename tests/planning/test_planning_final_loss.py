@@ -36,14 +36,22 @@ def test_the_end_of_a_curve_of_the_form_is_mostly_inside(share):
 
 def test_the_interval_is_wide_when_young_and_narrows():
     x, y = curve(np.random.default_rng(1), 0.3, 0.2)
-    widths = [forecast.high / forecast.low for share in (0.1, 0.4, 0.8, 1.0) if (forecast := foretell(x[x <= share], y[x <= share], cosine))]
+    widths = [
+        forecast.high / forecast.low for share in (0.1, 0.4, 0.8, 1.0) if (forecast := foretell(x[x <= share], y[x <= share], cosine))
+    ]
     assert widths == sorted(widths, reverse=True)
     assert widths[0] > 2 > 1.2 > widths[-1]
 
 
 @pytest.mark.parametrize(
     ("progress", "losses"),
-    [([], []), ([0.01, 0.02], [1.0, 0.9]), ([0.1] * 4, [1.0] * 4), (np.linspace(0.01, 0.5, 50), np.linspace(1, -1, 50)), ([0.5, 0.6], [math.nan, math.inf])],
+    [
+        ([], []),
+        ([0.01, 0.02], [1.0, 0.9]),
+        ([0.1] * 4, [1.0] * 4),
+        (np.linspace(0.01, 0.5, 50), np.linspace(1, -1, 50)),
+        ([0.5, 0.6], [math.nan, math.inf]),
+    ],
 )
 def test_too_little_to_go_by_is_no_forecast(progress, losses):
     assert foretell(progress, losses, cosine) is None

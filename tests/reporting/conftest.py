@@ -7,10 +7,6 @@ from harness.reports import HOSTILE
 from modelwright.cli import main
 
 
-
-
-
-
 def _train(folder, data, family, *settings):
     output = folder / "run"
     arguments = ["train", str(data), "--family", family, "--budget", "24 steps", "--output", str(output), "--quiet"]
@@ -32,7 +28,9 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("binary")
     numbers, colors = random.normal(size=(300, 2)), random.choice(["red", HOSTILE, "$x_1$"], 300)
     answers = np.where(numbers[:, 0] + (colors == "red") > 0.3, "yes", "no")
-    rows = [f"{a:.3f},{'' if i % 9 == 0 else f'{b:.3f}'},{c},{y}" for i, ((a, b), c, y) in enumerate(zip(numbers, colors, answers, strict=True))]
+    rows = [
+        f"{a:.3f},{'' if i % 9 == 0 else f'{b:.3f}'},{c},{y}" for i, ((a, b), c, y) in enumerate(zip(numbers, colors, answers, strict=True))
+    ]
     (folder / "data.csv").write_text(f"first,<b>second</b>,{HOSTILE},answer\n" + "\n".join(rows) + "\n")
     made["binary"] = _train(folder, folder / "data.csv", "mlp", "model.width=8", "training.batch_size=32")
     folder = tmp_path_factory.mktemp("regression")

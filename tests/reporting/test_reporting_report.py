@@ -19,6 +19,7 @@ from modelwright.reporting.view import read_trials, read_view
 from modelwright.workflows.report import report, report_seconds
 
 LARGEST = 3_000_000
+CANT = "can’t be told"
 VOID = {"meta", "link", "img", "br"}
 COMMON = {"data", "training", "results", "generalization", "robustness", "cost", "reproduction", "forecasts"}
 EXPECTED = {
@@ -77,6 +78,7 @@ def test_a_report_has_every_section_that_suits_its_kind(pages, kind):
     reader, html = read(pages[kind])
     assert set(reader.sections) == EXPECTED[kind]
     assert len(html.encode()) < LARGEST
+    assert CANT not in html
     assert len(reader.names) == len(set(reader.names))
     assert reader.tags.count("svg") >= 6
 
@@ -145,26 +147,56 @@ def test_data_that_changed_is_not_looked_at(runs, tmp_path):
     assert any("no longer what the model was trained on" in note for note in report(run).notes)
 
 
-@pytest.mark.parametrize("missing", ["metrics.jsonl", "ledger.jsonl", "run.json", "model", "evaluation.json", "findings.json", "recipe.yaml"])
+@pytest.mark.parametrize(
+    "missing", [("metrics.jsonl", "ledger.jsonl"), ("model", "findings.json"), ("evaluation.json", "run.json"), ("recipe.yaml",)]
+)
 def test_a_piece_that_is_missing_is_no_failure(runs, tmp_path, missing):
     run = tmp_path / "run"
     shutil.copytree(runs["regression"], run)
     (run / "comparison.json").write_text("{}")
-    piece = run / missing
-    shutil.rmtree(piece) if piece.is_dir() else piece.unlink(missing_ok=True)
-    reader, _ = read(report(run).path)
+    for piece in missing:
+        shutil.rmtree(run / piece) if (run / piece).is_dir() else (run / piece).unlink()
+    reader, html = read(report(run).path)
     assert len(reader.sections) >= 3
+    assert CANT not in html
 
 
-@pytest.mark.parametrize("damaged", ["metrics.jsonl", "ledger.jsonl", "run.json", "evaluation.json", "findings.json", "comparison.json", "recipe.yaml"])
-@pytest.mark.parametrize("content", ["{", "[1, 2]", '{"splits": 3}', "\x00\xff", '{"trials": [null, {"candidate": 1}]}'])
-def test_a_damaged_piece_is_no_failure(runs, tmp_path, damaged, content):
-    run = tmp_path / "run"
-    run.mkdir()
-    for name in ("metrics.jsonl", "ledger.jsonl", "run.json", "evaluation.json", "recipe.yaml"):
-        shutil.copy(runs["binary"] / name, run / name)
-    (run / damaged).write_bytes(content.encode("latin-1"))
-    assert render(report_page(read_view(Run(run))))
+DAMAGED = ("metrics.jsonl", "ledger.jsonl", "run.json", "evaluation.json", "findings.json", "comparison.json", "recipe.yaml")
+
+
+@pytest.fixture
+def damaged(runs, tmp_path):
+    """Gives a run in which some files have a content of their own."""
+
+    def make(*names, content):
+        run = tmp_path / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(runs["binary"], run)
+        for name in names:
+            (run / name).write_bytes(content.encode("latin-1"))
+        return read_view(Run(run))
+
+    return make
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", "3", "", "\x00\xff", '{"splits": 3}', '{"trials": [null, {"candidate": 1}]}'])
+def test_a_damaged_file_is_told_not_raised(damaged, content):
+    for name in DAMAGED:
+        view = damaged(name, content=content)
+        assert all(problem.endswith(")") for problem in view.problems)
+
+
+def test_a_page_of_damaged_files_is_whole(damaged):
+    page = report_page(damaged(*DAMAGED, content="["))
+    assert len(page.warnings) > 3
+    assert render(page)
+
+
+def test_a_section_that_meets_nonsense_says_so_and_spares_the_others(damaged):
+    nonsense = {"shown": 3, "worst": [1], "slices": [{}], "robustness": [{"points": [1, 2]}], "latency": [{}], "target": {"counts": 3}}
+    html = render(report_page(damaged("findings.json", content=json.dumps(nonsense))))
+    assert CANT in html
+    assert 'id="results"' in html
 
 
 def test_an_unfinished_run_says_so(runs, tmp_path):
@@ -178,7 +210,12 @@ def test_an_unfinished_run_says_so(runs, tmp_path):
 
 
 def test_trials_are_read_as_far_as_they_are_known():
-    rows = [{"candidate": "cnn", "seconds": 2, "value": 0.5, "new": 1}, {"candidate": "mlp"}, 7, {"candidate": "x", "seconds": "a", "value": 1}]
+    rows = [
+        {"candidate": "cnn", "seconds": 2, "value": 0.5, "new": 1},
+        {"candidate": "mlp"},
+        7,
+        {"candidate": "x", "seconds": "a", "value": 1},
+    ]
     assert [trial.candidate for trial in read_trials({"trials": rows})] == ["cnn"]
     assert read_trials({}) == read_trials({"trials": 3}) == ()
 

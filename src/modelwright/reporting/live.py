@@ -107,7 +107,8 @@ def picture(glance: Glance, width: int, height: int) -> RenderableType:
     head = _head(glance, width)
     facts = _facts(glance)
     columns = max(1, min(4, width // 38))
-    below = _grid(facts, columns, width)
+    facts = facts[: columns * max(1, height - len(head))]
+    below = _grid(facts, columns)
     tail: list[RenderableType] = []
     used = len(head) + math.ceil(len(facts) / columns) + 2
     if glance.summary:
@@ -161,7 +162,7 @@ def _facts(glance: Glance) -> list[tuple[str, str]]:
     return facts
 
 
-def _grid(facts: Sequence[tuple[str, str]], columns: int, width: int) -> Table:
+def _grid(facts: Sequence[tuple[str, str]], columns: int) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     rows = math.ceil(len(facts) / columns)
     for _ in range(columns):

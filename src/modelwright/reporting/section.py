@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from pydantic import ValidationError
+
+from modelwright.core.errors import InputError
 from modelwright.core.registry import Registry
-from modelwright.reporting.blocks import Block, Section
+from modelwright.reporting.blocks import Block, Section, Text
 from modelwright.reporting.view import View
 
 
@@ -34,5 +37,15 @@ sections: Registry[type[SectionPart]] = Registry("section", "modelwright.reporti
 def sections_of(view: View) -> list[Section]:
     """The sections that have something to tell of a run, in order."""
     parts = sorted((part() for _, part in sections.items()), key=lambda part: part.order)
-    made = ((part, list(part.blocks(view))) for part in parts if part.applies(view))
+    made = ((part, _told(part, view)) for part in parts)
     return [Section(part.name, part.title, blocks) for part, blocks in made if blocks]
+
+
+def _told(part: SectionPart, view: View) -> list[Block]:
+    """What a section tells; of a run whose files hold something else than they should, that it can't."""
+    try:
+        return list(part.blocks(view)) if part.applies(view) else []
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValidationError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        return [Text(f"This part can’t be told: a file of the run holds something unexpected ({type(error).__name__}).", "warning")]

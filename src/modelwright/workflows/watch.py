@@ -126,7 +126,9 @@ def _forecast(view: View, rows: list[Mapping[str, Any]]) -> FinalLoss | None:
         schedule = validate(TrainingConfig, view.recipe["training"]).schedule.build()
     except (InputError, KeyError, TypeError):
         return None
-    return foretell([row["progress"] for row in known], [row["loss"] for row in known], schedule)
+    last = known[-1] if known else {}
+    epochs = (number(last, "epoch") or 0.0) / max(number(last, "progress") or 0.0, 1e-9)
+    return foretell([row["progress"] for row in known], [row["loss"] for row in known], schedule, epochs)
 
 
 def _follow(run: Run, console: Console, interval: float) -> Glance:

@@ -80,7 +80,7 @@ class TensorBoard(Hook):
         if self._schedule is None or info.progress < self._foretold + 1 / FORECASTS:
             return
         self._foretold = info.progress
-        forecast = foretell(*zip(*self._curve, strict=True), schedule=self._schedule)
+        forecast = foretell(*zip(*self._curve, strict=True), schedule=self._schedule, epochs=info.epoch / info.progress)
         if forecast is not None:
             self._write(
                 info.step,
