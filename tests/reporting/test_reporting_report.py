@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
+import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from harness.reports import HOSTILE, KINDS
+from rich.console import Console
 
 from modelwright.core.errors import InputError
 from modelwright.core.run import Run
+from modelwright.data.dataset import load
 from modelwright.reporting.page import render, report_page
 from modelwright.reporting.section import sections
 from modelwright.reporting.view import read_trials, read_view
-from modelwright.workflows.report import report, report_seconds
+from modelwright.serving.bundle import load_bundle
+from modelwright.workflows.job import Job
+from modelwright.workflows.recipe import load_recipe
+from modelwright.workflows.report import report, report_in_time, report_seconds
+from modelwright.workflows.reporter import Reporter
 
 LARGEST = 3_000_000
 CANT = "can’t be told"
@@ -234,6 +243,40 @@ def test_a_report_takes_a_small_share_of_a_budget_or_none():
     assert report_seconds(10) == 0
     assert 0 < report_seconds(90) <= 9
     assert report_seconds(3600) < 0.05 * 3600
+
+
+def finished(run, tmp_path):
+    """A copy of a finished run, with the job and the network that a build has at hand."""
+    shutil.copytree(run, tmp_path / "run")
+    for name in ("report.html", "findings.json"):
+        (tmp_path / "run" / name).unlink(missing_ok=True)
+    recipe = load_recipe(run / "recipe.yaml").replace(training={"budget": "200s"})
+    return Run(tmp_path / "run"), Job.make(recipe, load(recipe.data, recipe.seed)), load_bundle(run).network
+
+
+def test_a_build_with_time_left_writes_its_report(runs, tmp_path):
+    run, job, network = finished(runs["regression"], tmp_path)
+    report_in_time(run, job, network, Reporter(), time.monotonic(), each=1e-5)
+    assert "residuals" in read(run.report)[0].sections
+
+
+def test_a_build_without_time_says_how_to_get_one(runs, tmp_path):
+    run, job, network = finished(runs["regression"], tmp_path)
+    console = Console(file=io.StringIO(), width=200)
+    report_in_time(run, job, network, Reporter(console), time.monotonic() - 199, each=1e-5)
+    assert not run.report.exists()
+    assert f"modelwright report {run.path}" in console.file.getvalue()
+
+
+def test_a_build_without_the_packages_says_how_to_get_them(runs, tmp_path, monkeypatch):
+    run, job, network = finished(runs["regression"], tmp_path)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    console = Console(file=io.StringIO(), width=200)
+    report_in_time(run, job, network, Reporter(console), time.monotonic(), each=1e-5)
+    assert not run.report.exists()
+    assert "pip install 'modelwright[report]'" in console.file.getvalue()
+    with pytest.raises(InputError, match="pip install"):
+        report(run.path)
 
 
 def test_what_is_no_run_is_refused(tmp_path):

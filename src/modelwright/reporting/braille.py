@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from rich.text import Text
 
+from modelwright.core.units import format_count
+
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bits of the dots, by row and column."""
 BLANK = 0x2800
@@ -79,7 +81,13 @@ class Curve:
 
 
 def chart(
-    curves: Sequence[Curve], width: int, height: int, *, labels: Sequence[tuple[float, str]], logarithmic: bool = False
+    curves: Sequence[Curve],
+    width: int,
+    height: int,
+    *,
+    labels: Sequence[tuple[float, str]],
+    logarithmic: bool = False,
+    grounded: bool = False,
 ) -> list[Text]:
     """Curves over a common axis, with values at its left.
 
@@ -89,6 +97,7 @@ def chart(
         height: characters, the row below the axis included.
         labels: places in 0..1 below the axis, and what stands there.
         logarithmic: whether the values' axis is; then values must be above 0.
+        grounded: whether that axis begins at 0.
     """
 
     def scaled(value: float) -> float:
@@ -97,7 +106,7 @@ def chart(
     values = [scaled(value) for curve in curves for value in curve.y if math.isfinite(value)]
     if not values or width < 16 or height < 3:
         return [Text("")] * max(height, 0)
-    low, high = min(values), max(values)
+    low, high = (min(0.0, *values) if grounded else min(values)), max(values)
     if high - low < 1e-12:
         low, high = low - 0.5 * max(abs(low), 1e-6), high + 0.5 * max(abs(high), 1e-6)
     marks = [tick(math.exp(value) if logarithmic else value) for value in (high, (high + low) / 2, low)]
@@ -133,4 +142,6 @@ def _axis(labels: Sequence[tuple[float, str]], margin: int, width: int) -> Text:
 
 def tick(value: float) -> str:
     """A value of an axis in few characters."""
-    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.1e}"
+    if abs(value) >= 1000:
+        return format_count(value)
+    return f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"

@@ -96,6 +96,10 @@ class Glance:
         }
 
 
+HIGHEST = 26
+"""Rows of a chart: a higher one would only be steeper."""
+
+
 def number(row: Mapping[str, Any], name: str) -> float | None:
     """A finite number of a row; None where there is none."""
     value = row.get(name)
@@ -114,7 +118,7 @@ def picture(glance: Glance, width: int, height: int) -> RenderableType:
     if glance.summary:
         tail = [Text(glance.summary)]
         used += math.ceil(len(glance.summary) / max(width, 1))
-    room = height - used - 1
+    room = min(height - used - 1, HIGHEST)
     if not glance.rows:
         return Group(*head, Text(), _trials(glance, max(room, 3)), *tail)
     if room < 5:
@@ -233,7 +237,7 @@ def _speed(glance: Glance, width: int, height: int) -> RenderableType | None:
         return None
     unit = "tokens" if glance.context > 1 else "examples"
     curve = Curve(x, [value * glance.context for value in y], "bold green")
-    return Group(Text(f"{unit} a second", "bold"), *chart([curve], width, height - 1, labels=_labels(glance)))
+    return Group(Text(f"{unit} a second", "bold"), *chart([curve], width, height - 1, labels=_labels(glance), grounded=True))
 
 
 def _labels(glance: Glance) -> list[tuple[float, str]]:
