@@ -105,10 +105,10 @@ def thinned(rows: Sequence[Any], most: int = 400) -> list[Any]:
 
 
 def smoothed(values: Sequence[float], window: int) -> list[float]:
-    """The mean of the values around each, `window` of them, fewer at the ends."""
+    """The mean of the values around each, `window` of them; fewer at the beginning, where curves are steep, and at the end those that there are."""
     half, out = window // 2, []
     for place in range(len(values)):
-        reach = min(half, place, len(values) - 1 - place)
+        reach = min(half, place)
         part = values[place - reach : place + reach + 1]
         out.append(sum(part) / len(part))
     return out

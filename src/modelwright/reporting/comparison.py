@@ -13,7 +13,7 @@ from modelwright.metrics.estimate import PROPORTIONS, Estimate, label, show
 from modelwright.reporting.blocks import Block, Cell, Fact, Figure, Page, Row, Section, Table, Text
 from modelwright.reporting.charts import count_axis, cut, frame, interval, line, metric_axis, row_names
 from modelwright.reporting.drawing import SERIES, plot
-from modelwright.reporting.quantities import metric_text, p_text, seconds_text, several
+from modelwright.reporting.quantities import bounds_text, metric_text, p_text, seconds_text, several
 from modelwright.reporting.view import View
 
 MOST_SETTINGS = 60
@@ -105,7 +105,7 @@ def comparison_page(views: Sequence[View], names: Sequence[str], contrasts: Sequ
     score = views[0].estimate(split, metric)
     cards = [Fact("best run", cut(names[0], 24), views[0].family)]
     if score is not None:
-        cards.append(Fact(f"its {split} {label(metric)}", metric_text(metric, score.value), show(metric, score)))
+        cards.append(Fact(f"its {split} {label(metric)}", metric_text(metric, score.value), f"95 % interval {bounds_text(metric, score)}"))
     cards.append(Fact("runs", f"{len(views)}", f"{several(len(contrasts), 'comparison')}, corrected by Holm"))
     made = [
         Section("scores", "Scores", _scores(views, names, metric)),
@@ -141,7 +141,7 @@ def _scores(views: Sequence[View], names: Sequence[str], metric: str) -> list[Bl
         rows.append([Cell(cut(name, 30), strong=name == names[0]), *("–" if one is None else show(metric, one) for one in known)])
     better = views[0].evaluation.get("higher_is_better", True)
     caption = f"{label(metric)} on the split that decides; {'more' if better else 'less'} is better."
-    return [Row([Figure(drawn.svg, caption), Table(["run", *splits], rows, f"{label(metric)} by split")])]
+    return [Row([Figure(drawn.svg, caption)]), Table(["run", *splits], rows, f"{label(metric)} by split")]
 
 
 def _differences(contrasts: Sequence[Contrast]) -> list[Block]:

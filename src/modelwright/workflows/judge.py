@@ -177,7 +177,7 @@ def judging_seconds(job: Job, network: nn.Module, baselines: Baselines | None = 
     """About how long `judge` and writing the bundle will take: a small part of it is done, on the validation split, and timed."""
     care, splits = Thoroughness.of(job.dataset.schema), judged_splits(job)
     part = job.dataset.splits.get("validation", job.dataset.train).sample(care.timed)
-    each = _seconds(lambda: _evaluate(job, network, part)) / len(part)
+    each = _seconds(lambda: _evaluate(job, network, part, ErrorLog(job.task).update)) / len(part)
     total = each * sum(care.passes[name] * len(split) for name, split in splits.items())
     if care.beside is not None:
         compared = len(_beside(job, list(splits.values())[-1]))

@@ -24,6 +24,8 @@ from modelwright.workflows.reporter import Reporter
 
 DRAWING_SECONDS = 3.0
 """For importing the plotting library, drawing and writing, as seen on machines of 2026."""
+DRAWING_IMPORTS = 3.0
+"""Drawing and writing take about so many times as long as the import; on a slow or busy machine both do."""
 LOOKING_SHARE = 0.03
 """Share of a budget of seconds that may go into looking at examples, slices and robustness."""
 LARGEST_SHARE = 0.1
@@ -95,28 +97,38 @@ def report_in_time(run: Run, job: Job, network: nn.Module, reporter: Reporter, s
         started: `time.monotonic()` from which the budget counts.
         each: seconds that the network takes for an example, of many at a time.
     """
-    later = f"modelwright report {run.path}"
+    later = f"write it with: modelwright report {run.path}"
     budget = job.training.budget.seconds or float("inf")
-    left = started + budget - time.monotonic() - DRAWING_SECONDS
-    if left < 0:
-        reporter.say("report", f"no time is left for it; write it with: {later}")
+    end = started + budget
+    if time.monotonic() + DRAWING_SECONDS > end:
+        reporter.say("report", f"no time is left for it; {later}")
         return
     try:
-        _need_packages()
-        looking = min(left, LOOKING_SHARE * budget)
+        drawing = max(DRAWING_SECONDS, DRAWING_IMPORTS * _need_packages())
         began = time.monotonic()
+        looking = min(end - began - drawing, LOOKING_SHARE * budget)
         findings = find(job, network, examples=affordable_examples(job, looking, each), deadline=began + looking)
         run.write_json(run.findings, findings)
+        if time.monotonic() + drawing > end + 1:
+            reporter.say("report", f"no time is left to draw it; {later}")
+            return
         written = _write(run, run.report, findings, ())
     except ModelwrightError as error:
-        reporter.say("report", f"{error} Then write it with: {later}")
+        reporter.say("report", f"{error} Then {later}")
         return
     reporter.say("report", f"{written.path} {format_bytes(written.size)}")
 
 
-def _need_packages() -> None:
+def _need_packages() -> float:
+    """Import what draws, and tell how long that took.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    began = time.monotonic()
     import_extra("jinja2", "jinja2", "report")
-    import_extra("matplotlib", "matplotlib", "report")
+    import_extra("matplotlib.backends.backend_svg", "matplotlib", "report")
+    return time.monotonic() - began
 
 
 def _look(run: Run, reporter: Reporter) -> tuple[dict[str, Any] | None, tuple[str, ...]]:

@@ -63,9 +63,12 @@ def _baselines(view: View) -> list[Block]:
     compared = view.evaluation.get("comparisons", {})
     rows = []
     for name, estimate in ranked:
-        verdict = "" if name not in compared else "clearly apart" if compared[name].get("distinguishable") else "not distinguishable"
+        verdict = "" if name not in compared else "clearly apart" if compared[name].get("distinguishable") else "indistinct"
         rows.append([Cell(cut(name.replace("_", " "), 30), strong=name == "this model"), show(metric, estimate), verdict])
     table = Table(
-        [f"on {view.judged}", label(metric), "example by example"], rows, "The model beside simple predictors", left=frozenset({2})
+        [f"on {view.judged}", label(metric), "one by one"],
+        rows,
+        "The model beside simple predictors, compared example by example",
+        left=frozenset({2}),
     )
     return [Figure(drawn.svg, f"The model and its baselines on the {view.judged} split; {'more' if better else 'less'} is better."), table]
