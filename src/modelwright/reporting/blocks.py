@@ -44,14 +44,12 @@ class Cell:
         shade: 0..1, how strongly its ground is coloured; None: not at all.
         tone: `good` or `bad` adds a mark that doesn't rest on color.
         strong: in bold.
-        span: `(low, value, high)` on an axis from 0 to 1, drawn behind the text as an interval.
     """
 
     text: str
     shade: float | None = None
     tone: Literal["", "good", "bad", "soft"] = ""
     strong: bool = False
-    span: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,6 @@ def band(axes: Any, x: Sequence[float], low: Sequence[float], high: Sequence[flo
     axes.fill_between(x, low, high, color=SERIES[series], alpha=0.16, linewidth=0)
 
 
-def level(axes: Any, y: float, name: str) -> None:
-    """A horizontal line to compare with, with its name at its right end."""
-    axes.axhline(y, color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)))
-    axes.annotate(name, (1, y), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8, color=SOFT)
-
-
 def interval(axes: Any, y: float, low: float, value: float, high: float, series: int = 0, *, hollow: bool = False) -> None:
     """A horizontal interval with a point."""
     axes.plot([low, high], [y, y], color=SERIES[series], linewidth=1.4, alpha=0.7, solid_capstyle="round")
@@ -70,11 +64,6 @@ def plain_ticks(axis: Any) -> None:
 def count_axis(axis: Any) -> None:
     """Ticks in k, M, G."""
     axis.set_major_formatter(lambda value, place: format_count(value) if abs(value) >= 1 or value == 0 else f"{value:g}")
-
-
-def legend(axes: Any, place: str = "best") -> None:
-    """Names of the lines."""
-    axes.legend(loc=place)
 
 
 def frame(axes: Any, *, grid: str = "y") -> None:
