@@ -1,8 +1,8 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
 The verbs of the command line are functions here, under the same names: `build`, `describe`, `doctor`, `evaluate`, `export`, `generate`,
-`grow`, `ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `select`, `serve`, `train`, `transfer_check`, `transferred`. They are
-imported when they are first used.
+`grow`, `ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `report`, `select`, `serve`, `train`, `transfer_check`, `transferred`,
+`watch`. They are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from modelwright.workflows.predict import predict
     from modelwright.workflows.recipe import Recipe, load_recipe
     from modelwright.workflows.recipes import recipes
+    from modelwright.workflows.report import report
     from modelwright.workflows.select import select
     from modelwright.workflows.serve import serve
     from modelwright.workflows.train import train
     from modelwright.workflows.transfer import transfer_check, transferred
+    from modelwright.workflows.watch import watch
 
 _VERBS = (
     "build",
@@ -46,9 +48,11 @@ _VERBS = (
     "plan",
     "predict",
     "recipes",
+    "report",
     "select",
     "serve",
     "train",
+    "watch",
 )
 _HOMES = {
     **{verb: verb for verb in _VERBS},
@@ -75,11 +79,13 @@ __all__ = [
     "plan",
     "predict",
     "recipes",
+    "report",
     "select",
     "serve",
     "train",
     "transfer_check",
     "transferred",
+    "watch",
 ]
 
 

@@ -102,6 +102,15 @@ def test_tensorboard_files_can_be_read(tmp_path):
     assert points[-1].value == pytest.approx(0.3)
 
 
+def test_tensorboard_shows_what_loss_a_run_is_heading_for(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run(TensorBoard(tmp_path, schedule=lambda progress: 1 - progress), range(1, 101))
+    events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    low, value, high = (events.Scalars(f"forecast/final_loss{end}") for end in ("_low", "", "_high"))
+    assert 5 < len(value) <= 50
+    assert all(a.value <= b.value <= c.value for a, b, c in zip(low, value, high, strict=True))
+
+
 def test_tensorboard_resumed_has_no_point_twice(tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run(TensorBoard(tmp_path), range(1, 31))

@@ -8,7 +8,7 @@ import sys
 from cyclopts import CycloptsError
 from rich.console import Console
 
-from modelwright.cli import about, choosing, data, growing, learning, planning, scaling, serving, shipping, transfer, using  # noqa: F401  their verbs join the application
+from modelwright.cli import about, choosing, data, growing, learning, planning, scaling, serving, shipping, showing, transfer, using  # noqa: F401  their verbs join the application
 from modelwright.cli.arguments import app
 from modelwright.core.errors import ModelwrightError, RunInterrupted
 

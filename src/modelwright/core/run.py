@@ -105,6 +105,21 @@ class Run:
         return self.path / "evaluation.json"
 
     @property
+    def errors(self) -> Path:
+        """The error of each example of the split that decides, kept when it was judged, so that runs can be compared on it."""
+        return self.path / "errors.json"
+
+    @property
+    def findings(self) -> Path:
+        """What a report found when it had data and model at hand."""
+        return self.path / "findings.json"
+
+    @property
+    def report(self) -> Path:
+        """The report, a page."""
+        return self.path / "report.html"
+
+    @property
     def quarantine(self) -> Path:
         """Examples set aside, with the reason."""
         return self.path / "quarantine.jsonl"

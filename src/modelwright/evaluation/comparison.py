@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,46 @@ from modelwright.evaluation.evaluate import Batches, PredictFunction
 from modelwright.metrics.bootstrap import PoissonWeights
 from modelwright.metrics.estimate import Estimate, percentile
 from modelwright.tasks.task import Task
+
+ErrorKind = Literal["mistakes", "squared errors", "nats"]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The errors of a predictor, example by example.
+
+    Attributes:
+        kind: whether an example is mistaken (0 or 1), its squared error in standard deviations of the target, or the summed loss of its tokens.
+        values: (N,) float64.
+        counts: (N,) float64, tokens that were scored; 1 where an example is scored as a whole.
+    """
+
+    kind: ErrorKind
+    values: Tensor
+    counts: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Errors]) -> Errors:
+        """The errors of several batches, one after the other."""
+        return cls(parts[0].kind, torch.cat([part.values for part in parts]), torch.cat([part.counts for part in parts]))
+
+    def to_json(self) -> dict[str, Any]:
+        """`kind`, `values`, and `counts` where an example has several."""
+        digits = (
+            [int(value) for value in self.values.tolist()] if self.kind == "mistakes" else [float(f"{v:.6g}") for v in self.values.tolist()]
+        )
+        counts = {"counts": [int(count) for count in self.counts.tolist()]} if self.kind == "nats" else {}
+        return {"kind": self.kind, "values": digits, **counts}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Errors:
+        """What `to_json` wrote."""
+        numbers = torch.tensor(values["values"], dtype=torch.float64)
+        counts = torch.tensor(values["counts"], dtype=torch.float64) if "counts" in values else torch.ones_like(numbers)
+        return cls(values["kind"], numbers, counts)
 
 
 @dataclass(frozen=True)
@@ -63,15 +105,12 @@ def compare(
         if batch.target is None:
             raise InputError("the examples have no target, so that nothing can be compared")
         with torch.inference_mode():
-            outputs = first(batch.inputs), second(batch.inputs)
-        text = batch.target.ndim == 2 and batch.target.dtype == torch.int64
-        classes = not text and bool(task.predict(outputs[0]).classes)
-        root = not text and not classes
-        errors = [example_errors(task, output, batch.target) for output in outputs]
-        discordant[0] += int((errors[0] < errors[1]).sum())
-        discordant[1] += int((errors[1] < errors[0]).sum())
-        scored = (batch.target != IGNORED).sum(1).double().cpu() if text else torch.ones_like(errors[0])
-        sums += torch.stack([scored, *errors]) @ weights.draw(batch.size)
+            pair = [errors_of(task, predict(batch.inputs), batch.target) for predict in (first, second)]
+        classes, root = pair[0].kind == "mistakes", pair[0].kind == "squared errors"
+        one, other = (errors.values for errors in pair)
+        discordant[0] += int((one < other).sum())
+        discordant[1] += int((other < one).sum())
+        sums += torch.stack([pair[0].counts, one, other]) @ weights.draw(batch.size)
         examples += batch.size
     if not sums[0, 0]:
         raise InputError("there is no example to compare on")
@@ -81,22 +120,24 @@ def compare(
     return Comparison(interval, mcnemar(*discordant) < 0.05 if classes else examples > 1 and not interval.low <= 0 <= interval.high)
 
 
-def example_errors(task: Task, output: Tensor, target: Tensor) -> Tensor:
-    """(B,) float64: whether each example is mistaken, its squared error, or the summed loss of its tokens.
+def errors_of(task: Task, output: Tensor, target: Tensor) -> Errors:
+    """The error of each of B examples.
 
     Args:
-        task: says which.
+        task: of the output.
         output: (B, O), or (B, T, V) of a text.
-        target: (B,), or (B, T).
+        target: (B,), or (B, T) with `IGNORED` where nothing is scored.
     """
-    target = target.cpu()
+    output, target = output.detach().cpu(), target.detach().cpu()
     if output.ndim == 3:
-        losses = F.cross_entropy(output.cpu().flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED, reduction="none")
-        return losses.view(target.shape).double().sum(1)
+        losses = F.cross_entropy(output.flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED, reduction="none")
+        return Errors("nats", losses.view(target.shape).double().sum(1), (target != IGNORED).sum(1).double())
     prediction = task.predict(output)
     if prediction.classes:
-        return (prediction.value.cpu() != target).double()
-    return (output.cpu().double().squeeze(1) - target.double()).square()
+        values = (prediction.value != target).double()
+        return Errors("mistakes", values, torch.ones_like(values))
+    values = (output.double().squeeze(1) - target.double()).square()
+    return Errors("squared errors", values, torch.ones_like(values))
 
 
 def mcnemar(first_alone: int, second_alone: int) -> float:

@@ -20,6 +20,8 @@ from modelwright.tasks.task import Task
 
 PredictFunction = Callable[[dict[str, Tensor]], Tensor]
 """Takes the inputs of a batch, gives the output (B, O) in the task's output space, as a network does."""
+Observer = Callable[[Tensor, Tensor], None]
+"""Gets the output and the target of every batch that is judged."""
 
 
 class Batches(Protocol):
@@ -51,7 +53,7 @@ def measure(
     batch_size: int = 1024,
     replicates: int = 200,
     seed: int = 0,
-    observe: Callable[[Tensor, Tensor], None] | None = None,
+    observe: Observer | None = None,
 ) -> Measured:
     """Judge any function that predicts, such as a baseline's.
 
@@ -62,7 +64,7 @@ def measure(
         batch_size: examples at a time; changes nothing but speed and memory.
         replicates: of the bootstrap that makes the intervals; 0 for values alone, at least 100 for numbers to be shown.
         seed: of the bootstrap.
-        observe: gets each batch's output and target too.
+        observe: looks on.
 
     Raises:
         DivergedError: an output is not a finite number.
@@ -90,7 +92,7 @@ def evaluate(
     seed: int = 0,
     device: torch.device | str | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
-    observe: Callable[[Tensor, Tensor], None] | None = None,
+    observe: Observer | None = None,
 ) -> Measured:
     """Judge a network, in evaluation mode and without gradients; each of its modules gets its own mode back.
 
@@ -103,7 +105,7 @@ def evaluate(
         seed: of the bootstrap.
         device: where the network lies; by default where its parameters are.
         precision: what it computes in; the metrics are computed in float64.
-        observe: gets each batch's output and target too.
+        observe: looks on.
 
     Raises:
         DivergedError: an output is not a finite number.

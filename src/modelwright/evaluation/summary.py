@@ -8,28 +8,10 @@ from typing import Any
 
 from modelwright.evaluation.comparison import Comparison
 from modelwright.evaluation.evaluate import Measured
-from modelwright.metrics.estimate import Estimate, show
+from modelwright.metrics.estimate import Estimate, label, show
 from modelwright.tasks.task import Task
 
 Estimates = dict[str, Estimate]
-
-LABELS = {
-    "balanced_accuracy": "balanced accuracy",
-    "f1": "F1",
-    "roc_auc": "ROC-AUC",
-    "bits_per_byte": "bits per byte",
-    "log_loss": "log loss",
-    "calibration_error": "calibration error",
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "r2": "R²",
-}
-"""Metrics whose name is shown otherwise than it is written in files."""
-
-
-def label(metric: str) -> str:
-    """The name of a metric as people read it."""
-    return LABELS.get(metric, metric)
 
 
 @dataclass(frozen=True)

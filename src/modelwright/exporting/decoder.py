@@ -94,7 +94,7 @@ class Decoder:
     def tied(self) -> bool:
         """Whether one table both looks tokens up and scores them, as it is."""
         backbone, head = self._backbone, self.network.head
-        return bool(head.tied) and backbone.scale == 1 and head.scale == 1 and backbone.project is None and head.projection is None
+        return bool(head.tied and backbone.scale == head.scale == 1 and backbone.project is None and head.projection is None)
 
     @cached_property
     def enters(self) -> Tensor:
@@ -106,7 +106,7 @@ class Decoder:
     @cached_property
     def leaves(self) -> Tensor:
         """(V, D): what the last state is multiplied with to score each token, a factor and a projection included."""
-        table, projection = self.network.output_weight().detach() * self.network.head.scale, self.network.head.projection
+        table, projection = self.network.output_weight().detach() * float(self.network.head.scale), self.network.head.projection  # type: ignore[arg-type]
         return table if projection is None else table @ projection.weight.detach()  # type: ignore[union-attr, operator]
 
     @property

@@ -61,6 +61,25 @@ PROPORTIONS = frozenset({"accuracy", "balanced_accuracy", "precision", "recall",
 """Metrics that are shown in percent."""
 
 
+LABELS = {
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "roc_auc": "ROC-AUC",
+    "bits_per_byte": "bits per byte",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "r2": "R²",
+}
+"""Metrics whose name is shown otherwise than it is written in files."""
+
+
+def label(metric: str) -> str:
+    """The name of a metric as people read it."""
+    return LABELS.get(metric, metric)
+
+
 def show(metric: str, estimate: Estimate) -> str:
     """The `estimate` of that `metric` as people read it: in percent or as a number."""
     return estimate.percent() if metric in PROPORTIONS else estimate.number()

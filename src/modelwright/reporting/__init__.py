@@ -1,1 +1,1 @@
-"""Showing what was found: plots and pages."""
+"""Reporting: a run as a page that explains itself, and as a picture in a terminal."""

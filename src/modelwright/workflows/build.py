@@ -19,6 +19,7 @@ from modelwright.workflows.contest import Asked, Contest, Found
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.job import Job, Probe, probe
 from modelwright.workflows.judge import judging_seconds
+from modelwright.workflows.report import report_seconds
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.study import JOURNAL, import_ahead
 from modelwright.workflows.train import BASELINE_SHARE, run_job
@@ -123,7 +124,7 @@ def left_for_training(timed: Probe, started: float) -> float:
     """
     budget = timed.job.training.budget.amount
     spent = time.monotonic() - started
-    reserve = judging_seconds(timed.job, timed.job.network()) + BASELINE_SHARE * budget
+    reserve = judging_seconds(timed.job, timed.job.network()) + BASELINE_SHARE * budget + report_seconds(budget)
     left = budget - spent - reserve
     if left < 0.2 * budget:
         raise InputError(

@@ -116,7 +116,8 @@ class Asked:
         """
         try:
             state = json.loads(run.comparison.read_text(encoding="utf-8"))
-            asked = cls(**{**state, "families": tuple(state["families"])})
+            known = {name: value for name, value in state.items() if name != "trials"}
+            asked = cls(**{**known, "families": tuple(state["families"])})
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"is damaged ({error})", where=run.comparison, remedy="Remove the folder and start again") from None
         if asked.verb != verb:
@@ -125,9 +126,17 @@ class Asked:
             )
         return asked
 
-    def save(self, run: Run) -> None:
-        """Write it into the folder; a password in the storage's URL is left out."""
-        run.write_json(run.comparison, {**vars(self), "storage": self.storage and masked(self.storage)})
+    def save(self, run: Run, trials: Sequence[Trial] = ()) -> None:
+        """Write it into the folder, with what the trials showed so far; a password in the storage's URL is left out."""
+        shown = [
+            {
+                "candidate": trial.label,
+                **result.model_dump(include={"seconds", "value", "parameters", "samples_per_second", "standard_error"}),
+            }
+            for trial in trials
+            for result in trial.results
+        ]
+        run.write_json(run.comparison, {**vars(self), "storage": self.storage and masked(self.storage), "trials": shown})
 
 
 @dataclass(frozen=True)
@@ -254,7 +263,7 @@ class Contest:
 
         def notice(trials: Sequence[Trial]) -> None:
             now = time.monotonic()
-            replace(asked, searched=asked.searched + now - self.since, spent=now - started).save(run)
+            replace(asked, searched=asked.searched + now - self.since, spent=now - started).save(run, trials)
             board.update(trials)
 
         search = Search(study, self.spaces, plan, rungs, deadline, higher_is_better=higher, notice=notice)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from modelwright.core.run import Run
+from modelwright.core.run import Run, write_atomic
 from modelwright.core.units import format_bytes
+from modelwright.evaluation.examplewise import ErrorLog
 from modelwright.evaluation.summary import Evaluation, label
 from modelwright.evaluation.tables import tables
 from modelwright.metrics.estimate import PROPORTIONS, show
 from modelwright.serving.bundle import BundleConfig, save_bundle
 from modelwright.workflows.job import Job
+from modelwright.workflows.judge import deciding, judged_splits
 from modelwright.workflows.reporter import Reporter
 
 
@@ -64,6 +67,14 @@ def bundle_config(job: Job) -> BundleConfig:
         head=recipe.head,
         data_digest=job.dataset.digest(),
     )
+
+
+def keep_errors(run: Run, job: Job, errors: ErrorLog) -> None:
+    """Write the error of each example of the split that decides, so that this run can be compared with others on the same examples."""
+    name = deciding(job.dataset.splits)
+    kept = errors.to_json(name, judged_splits(job)[name])
+    if kept is not None:
+        write_atomic(run.errors, json.dumps(kept, separators=(",", ":")) + "\n")
 
 
 def prove(run: Run, evaluation: Evaluation, reporter: Reporter) -> None:

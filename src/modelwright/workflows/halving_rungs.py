@@ -14,7 +14,7 @@ from torch import Tensor
 from modelwright.core.errors import DivergedError, InputError
 from modelwright.core.units import format_duration
 from modelwright.data.split import Split
-from modelwright.evaluation.comparison import example_errors
+from modelwright.evaluation.comparison import errors_of
 from modelwright.evaluation.evaluate import as_function, evaluate
 from modelwright.evaluation.ties import pack
 from modelwright.models.network import Network
@@ -107,7 +107,7 @@ class Rungs:
             task,
             self.validation,
             replicates=REPLICATES,
-            observe=lambda output, target: errors.append(example_errors(task, output, target)),
+            observe=lambda output, target: errors.append(errors_of(task, output, target).values),
         ).estimates
         estimate = measured[task.primary]
         sign = 1 if task.higher_is_better else -1

@@ -15,7 +15,8 @@ from modelwright.data.dataset import Dataset
 from modelwright.data.split import Split
 from modelwright.evaluation.baseline import suitable_baselines
 from modelwright.evaluation.comparison import compare
-from modelwright.evaluation.evaluate import Measured, PredictFunction, as_function, evaluate, measure
+from modelwright.evaluation.evaluate import Measured, Observer, PredictFunction, as_function, evaluate, measure
+from modelwright.evaluation.examplewise import ErrorLog
 from modelwright.evaluation.summary import Evaluation
 from modelwright.models.linear import LinearConfig
 from modelwright.models.network import can_read
@@ -137,12 +138,21 @@ def _beside(job: Job, split: Split) -> Split:
     return split if size is None else split.sample(size)
 
 
-def judge(job: Job, network: nn.Module, baselines: Baselines) -> Evaluation:
-    """Measure the model on every split and the baselines on the one that decides; this is where the test split is touched."""
+def judge(job: Job, network: nn.Module, baselines: Baselines, errors: ErrorLog | None = None) -> Evaluation:
+    """Measure the model on every split and the baselines on the one that decides; this is where the test split is touched.
+
+    Args:
+        job: whose model and splits.
+        network: the finished one.
+        baselines: fitted ones.
+        errors: keeps the error of each example of the split that decides.
+    """
     splits = judged_splits(job)
     seed = job.recipe.seed
-    measured = {name: _evaluate(job, network, split) for name, split in splits.items()}
-    judged = _beside(job, splits["test"] if "test" in splits else list(splits.values())[-1])
+    decides = deciding(splits)
+    observers = {decides: errors.update} if errors is not None else {}
+    measured = {name: _evaluate(job, network, split, observers.get(name)) for name, split in splits.items()}
+    judged = _beside(job, splits[decides])
     beside = {name: measure(predict, job.task, judged, replicates=REPLICATES, seed=seed) for name, predict in baselines.items()}
     first = Evaluation.of(job.task, measured, beside)
     best = first.best_baseline
@@ -152,17 +162,22 @@ def judge(job: Job, network: nn.Module, baselines: Baselines) -> Evaluation:
     return Evaluation.of(job.task, measured, beside, {best: comparison})
 
 
-def _evaluate(job: Job, network: nn.Module, split: Split) -> Measured:
+def deciding(splits: Mapping[str, Split]) -> str:
+    """The name of the split that decides: test, else validation, else the last one."""
+    return next((name for name in ("test", "validation") if name in splits), list(splits)[-1])
+
+
+def _evaluate(job: Job, network: nn.Module, split: Split, observe: Observer | None = None) -> Measured:
     as_trained = Thoroughness.of(job.dataset.schema).as_trained
     precision = "bfloat16" if as_trained and job.training.precision == "bfloat16" else "float32"
-    return evaluate(network, job.task, split, replicates=REPLICATES, seed=job.recipe.seed, precision=precision)
+    return evaluate(network, job.task, split, replicates=REPLICATES, seed=job.recipe.seed, precision=precision, observe=observe)
 
 
 def judging_seconds(job: Job, network: nn.Module, baselines: Baselines | None = None) -> float:
     """About how long `judge` and writing the bundle will take: a small part of it is done, on the validation split, and timed."""
     care, splits = Thoroughness.of(job.dataset.schema), judged_splits(job)
     part = job.dataset.splits.get("validation", job.dataset.train).sample(care.timed)
-    each = _seconds(lambda: _evaluate(job, network, part)) / len(part)
+    each = _seconds(lambda: _evaluate(job, network, part, ErrorLog(job.task).update)) / len(part)
     total = each * sum(care.passes[name] * len(split) for name, split in splits.items())
     if care.beside is not None:
         compared = len(_beside(job, list(splits.values())[-1]))

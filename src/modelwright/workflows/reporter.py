@@ -24,14 +24,14 @@ class Reporter:
     """
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
-        self.console, self._quiet = console, quiet
+        self.console, self.quiet = console, quiet
         self._log: Path | None = None
         self._waiting = ""
 
     @property
     def visible(self) -> bool:
         """Whether anybody looks, so that progress bars make sense."""
-        return self.console is not None and not self._quiet
+        return self.console is not None and not self.quiet
 
     def attach(self, log: Path) -> None:
         """Write all lines into `log` too, those said before included."""

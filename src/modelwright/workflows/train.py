@@ -13,6 +13,7 @@ from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run, write_atomic
 from modelwright.core.units import Budget, format_bytes, format_count, format_duration
 from modelwright.data.report import write_quarantine
+from modelwright.evaluation.examplewise import ErrorLog
 from modelwright.evaluation.summary import Evaluation, label
 from modelwright.metrics.estimate import PROPORTIONS, Estimate, show
 from modelwright.models.network import Network
@@ -24,12 +25,14 @@ from modelwright.training.hooks.tensorboard import TensorBoard
 from modelwright.training.machine import prepare_machine
 from modelwright.training.memory import peak_bytes, reset_peak
 from modelwright.training.result import TrainingResult
+from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.expect import MEMORY_SPREAD, Expectation, device_name, expect
-from modelwright.workflows.finish import Outcome, prove, say_shipped, ship, show_evaluation
+from modelwright.workflows.finish import Outcome, keep_errors, prove, say_shipped, ship, show_evaluation
 from modelwright.workflows.here import MEMORY, STEP, remember
 from modelwright.workflows.job import Job, Probe, probe, read
 from modelwright.workflows.judge import Baselines, affordable, fit_baselines, judge, judging_seconds
 from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, load_recipe
+from modelwright.workflows.report import report_in_time, report_seconds
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.samples import Samples, write
 
@@ -118,7 +121,7 @@ def run_job(
     expected = expect(timed)
     baselines = fit_baselines(job, allowed)
     network = job.network()
-    seconds = _training_seconds(job, network, baselines, started)
+    seconds = _training_seconds(job, network, baselines, started, reported=run.comparison.is_file())
     state = {
         "digest": job.dataset.digest(),
         "report": job.dataset.report.to_dict(),
@@ -134,8 +137,8 @@ def run_job(
     return _finish(run, job, network, result, baselines, reporter, started, state)
 
 
-def _training_seconds(job: Job, network: Network, baselines: Baselines, started: float) -> float | None:
-    """What a budget of seconds leaves for the loop; None for another budget.
+def _training_seconds(job: Job, network: Network, baselines: Baselines, started: float, *, reported: bool) -> float | None:
+    """What a budget of seconds leaves for the loop, judging and, if there is to be one, the report set aside; None for another budget.
 
     Raises:
         InputError: it leaves nothing.
@@ -144,7 +147,7 @@ def _training_seconds(job: Job, network: Network, baselines: Baselines, started:
     if budget is None:
         return None
     spent = time.monotonic() - started
-    reserve = judging_seconds(job, network, baselines)
+    reserve = judging_seconds(job, network, baselines) + (report_seconds(budget) if reported else 0.0)
     left = budget - spent - reserve
     if left < 0.05 * budget:
         raise InputError(
@@ -179,7 +182,8 @@ def _forecast(
 
 def _hooks(run: Run, job: Job, reporter: Reporter) -> list[Hook]:
     """What watches the run."""
-    hooks: list[Hook] = [MetricsLog(run.metrics), TensorBoard(run.tensorboard, notice=lambda line: reporter.say("note", line))]
+    board = TensorBoard(run.tensorboard, notice=lambda line: reporter.say("note", line), schedule=job.training.schedule.build())
+    hooks: list[Hook] = [MetricsLog(run.metrics), board]
     if reporter.visible:
         hooks.append(ProgressBar(" train    ", percent=job.task.primary in PROPORTIONS))
     return hooks
@@ -212,8 +216,10 @@ def _finish(
     ledger.measure(STEP, "s", job.training.batch_size / result.samples_per_second)
     if state.get("memory_counted") and peak_bytes():
         ledger.measure(MEMORY, "B", peak_bytes())
-    evaluation = judge(job, network, baselines)
+    errors = ErrorLog(job.task)
+    evaluation = judge(job, network, baselines, errors)
     size = ship(run, job, network, evaluation)
+    keep_errors(run, job, errors)
     ledger.measure("parameters", "1", sum(p.numel() for p in network.parameters()))
     ledger.measure("training time", "s", result.seconds)
     _measure_scores(run, job, evaluation)
@@ -223,8 +229,11 @@ def _finish(
     if job.dataset.schema.causal:
         lines = [line for line in write(job, network).splitlines() if line.strip()]
         reporter.say("sample", "\n".join(lines[:SAMPLE_LINES]))
+    ledger.measure("total time", "s", time.monotonic() - started)
+    if run.comparison.is_file():
+        report_in_time(run, job, network, reporter, started, each=FORWARD_SHARE / result.samples_per_second)
+        ledger.measure("total time", "s", time.monotonic() - started)
     seconds = time.monotonic() - started
-    ledger.measure("total time", "s", seconds)
     remember(run, job.family, device_name(), state.get("plain", {}))
     more = {
         "family": job.family,
