@@ -89,7 +89,7 @@ def test_wrong_settings_leave_nothing(text, tmp_path, settings, expected):
 
 def test_a_build_chooses_among_families_and_holds_its_budget(text, tmp_path):
     outcome = build(str(text), budget="24s", families=["transformer", "gru"], output=tmp_path / "run", settings=["data.context=16"])
-    assert {trial["candidate"].split()[0] for trial in outcome.details["comparison"]} == {"gru", "transformer"}
+    assert {trial["family"] for trial in outcome.details["comparison"]} == {"gru", "transformer"}
     entry = Run.open(tmp_path / "run").ledger.entries()["test bits_per_byte"]
     assert entry.low <= entry.forecast <= entry.high
     assert entry.measured == outcome.evaluation.score.value

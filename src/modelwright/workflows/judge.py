@@ -94,7 +94,7 @@ def fit_baselines(job: Job, seconds: float) -> Baselines:
 def _linear(job: Job, seconds: float) -> PredictFunction:
     """The linear family, trained for `seconds` on the same data."""
     deadline = time.monotonic() + seconds
-    recipe = job.recipe.replace(model=LinearConfig(), stem=None)
+    recipe = job.recipe.replace(model=LinearConfig(), stem=None, transfer=None)
     plain = Job.make(recipe, job.dataset).replace(
         augmentations=(), compile=False, precision="float32", ema=None, accumulation=1, evaluations=5
     )

@@ -27,6 +27,8 @@ STARTS = (-1.5, -0.5, 0.5, 1.5)
 """Deviations of the prior at which exponents start."""
 REFINED = 4
 """Starts that are refined."""
+TOLERANCE = 1e-5
+"""Relative change at which a fit has ended; far less than what runs vary by."""
 ROUNDS = 6
 """Of fitting and measuring the noise in turn."""
 
@@ -135,7 +137,9 @@ class _Problem:
             # Coefficients are held, very loosely, where exponentials neither overflow nor vanish.
             return np.concatenate([roots * huber, (parameters[:count] - prior) / self.deviations, 1e-3 * parameters[count:]])
 
-        found = self.optimize.least_squares(errors, start, method="lm", x_scale="jac", max_nfev=400)
+        found = self.optimize.least_squares(
+            errors, start, method="lm", x_scale="jac", ftol=TOLERANCE, xtol=TOLERANCE, gtol=TOLERANCE, max_nfev=200
+        )
         return found.x, float(found.cost)
 
     def starts(self) -> list[np.ndarray]:

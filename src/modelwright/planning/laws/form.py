@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -74,9 +75,16 @@ class Form:
     def split(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Exponents, none of them absurd, and coefficients."""
         count = len(self.exponents)
-        centers = np.array([exponent.center for exponent in self.exponents])
-        reach = FURTHEST * np.array([exponent.deviation for exponent in self.exponents])
-        return np.exp(np.clip(parameters[:count], centers - reach, centers + reach)), np.exp(np.clip(parameters[count:], -60, 60))
+        values = np.minimum(np.maximum(parameters, self._lowest), self._highest)
+        return np.exp(values[:count]), np.exp(values[count:])
+
+    @cached_property
+    def _lowest(self) -> np.ndarray:
+        return np.array([one.center - FURTHEST * one.deviation for one in self.exponents] + [-60.0] * len(self.terms))
+
+    @cached_property
+    def _highest(self) -> np.ndarray:
+        return np.array([one.center + FURTHEST * one.deviation for one in self.exponents] + [60.0] * len(self.terms))
 
     def coefficients(self, parameters: np.ndarray, center: dict[str, float]) -> dict[str, float]:
         """All numbers of the formula by name, in the points' own units."""
