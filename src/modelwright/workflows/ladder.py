@@ -24,10 +24,11 @@ from modelwright.planning.laws.points import Points
 from modelwright.reporting.laws import draw_law
 from modelwright.serving.bundle import load_bundle
 from modelwright.training.machine import prepare_machine
+from modelwright.workflows.candidates import candidates
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.job import Job, probe, read
 from modelwright.workflows.pricing import Pricing
-from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, load_recipe
+from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, is_recipe, load_recipe, values_for
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.rung_plan import guess_target, plan_rungs, shapes
 from modelwright.workflows.rung_runs import climb_all
@@ -192,9 +193,9 @@ def ladder(
     else:
         if recipe is None or budget is None:
             raise InputError("a ladder needs a recipe and a budget", remedy="Like: modelwright ladder recipe.yaml --budget 10m")
-        chosen = recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {})
-        dataset = read(chosen, reporter)
-        chosen, plan = _planned(chosen, dataset, _seconds(budget), None if target_budget is None else _seconds(target_budget), dials)
+        limits = _seconds(budget), TARGET * _seconds(budget) if target_budget is None else _seconds(target_budget)
+        chosen, dataset = _chosen(recipe, settings, changes or {}, limits[1], reporter)
+        chosen, plan = _planned(chosen, dataset, *limits, dials)
         folder = claim(Path("runs"), f"{chosen.name}-ladder") if output is None else _new_folder(Path(output))
         write_atomic(folder / "recipe.yaml", dump_recipe(chosen))
         write_atomic(folder / "ladder.json", plan.model_dump_json(indent=2) + "\n")
@@ -241,9 +242,22 @@ def _opened(folder: Path) -> tuple[Recipe, Plan]:
     return load_recipe(folder / "recipe.yaml"), plan
 
 
-def _planned(recipe: Recipe, dataset: Dataset, budget: float, target: float | None, dials: Sequence[str]) -> tuple[Recipe, Plan]:
+def _chosen(
+    recipe: str | Path | Recipe, settings: Iterable[str], changes: Mapping[str, Any], target: float, reporter: Reporter
+) -> tuple[Recipe, Dataset]:
+    """The recipe and its data; where data was named, what the user leaves open is chosen to suit it and the target, as `build` does."""
+    if isinstance(recipe, Recipe):
+        return recipe, read(recipe, reporter)
+    chosen = chosen_recipe(recipe, settings, changes)
+    dataset = read(chosen, reporter)
+    if not is_recipe(recipe):
+        values = values_for(recipe, settings, {**changes, "training.budget": str(Budget(target, "seconds"))})
+        chosen = candidates(values, [chosen.model.family], dataset)[chosen.model.family].job.recipe
+    return chosen, dataset
+
+
+def _planned(recipe: Recipe, dataset: Dataset, budget: float, target: float, dials: Sequence[str]) -> tuple[Recipe, Plan]:
     """What the budget pays for, and the recipe with nothing left open."""
-    target = TARGET * budget if target is None else target
     unknown = set(dials) - {"width", "depth"}
     if unknown or not dials:
         raise InputError(f"can't scale {', '.join(sorted(unknown)) or 'nothing'}", expected="--dials width, depth or both")
