@@ -25,7 +25,7 @@ DISTINCT = 1.2
 """Factor between the parameters of two shapes that count as different."""
 FEWEST_STEPS = 40
 """Of the shortest training."""
-DESIGNS = tuple((power, times) for times in (2.0, 1.0, 0.5, 0.25, 0.125) for power in (1.0, 0.5, 0.0))
+DESIGNS = tuple((power, times) for times in (2.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125) for power in (1.0, 0.5, 0.0))
 """How long a size is trained at most, the best way first: data a parameter of the largest rung over that of the target as it is first guessed, and
 the power of size by which smaller rungs see less data. With 1 all see as much a parameter; where a step costs about the same whatever the size, and
 small rungs would have too few, with less."""
