@@ -40,7 +40,7 @@ class Guess:
 
 
 def shapes(model: FamilyConfig, pricing: Pricing, dials: Sequence[str]) -> list[tuple[int, FamilyConfig]]:
-    """Sizes of a model, the smallest first, each with the parameters of its backbone.
+    """Sizes of a model to which its hyperparameters can be carried over, the smallest first, each with the parameters of its backbone.
 
     Args:
         model: what is scaled.
@@ -55,6 +55,7 @@ def shapes(model: FamilyConfig, pricing: Pricing, dials: Sequence[str]) -> list[
         factor = 2 ** (exponent / (4 if len(dials) > 1 else 3))
         try:
             scaled = model.scaled(**dict.fromkeys(dials, factor))
+            scaled.check_base(model)
             found.setdefault(pricing.params(scaled), scaled)
         except InputError:
             continue
