@@ -104,7 +104,7 @@ def test_rungs_go_down_from_what_the_time_pays_for(digits):
         assert [rung.params for rung in rungs] == sorted({rung.params for rung in rungs})
         assert len(rungs) >= 4
         longest = rungs[-1].steps[-1] * data_per_step(job) / rungs[-1].params
-        assert longest == pytest.approx(2 * 20.0, rel=0.05), "twice the target's data a parameter"
+        assert 9.5 < longest < 41, "half to twice the target's data a parameter"
     assert large[-1].params > small[-1].params
 
 
