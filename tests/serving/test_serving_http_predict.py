@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -227,6 +228,26 @@ def test_wrong_images(images, image, says):
     message = refused(images[1].post("/v1/predict", json={"inputs": [{"image": image}]}), 422)
     assert says in message
     assert "input number 1" in message
+
+
+def test_who_gives_up_has_no_more_images_read(monkeypatch):
+    from modelwright.serving.http import predictions
+
+    service, client = client_of(image_bundle(), limits={"request_seconds": 0.3})
+    count, real = [], predictions.read_image
+
+    def slow(*arguments, **settings):
+        count.append(1)
+        time.sleep(0.2)
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(predictions, "read_image", slow)
+    picture = {"image": text64(png(np.zeros((8, 8), dtype=np.uint8)))}
+    with client:
+        assert refused(client.post("/v1/predict", json={"inputs": [picture] * 50}), 504)
+        time.sleep(0.5)
+    service.close()
+    assert len(count) <= 4
 
 
 def test_a_raw_image_that_is_none(images):

@@ -36,6 +36,8 @@ class Found:
     name: str
     label: str | None = None
     split: str | None = None
+    formats: tuple[str, ...] | None = None
+    """Those of Pillow that it may be in; None takes any."""
 
 
 def _is_image(path: Path) -> bool:
@@ -105,7 +107,7 @@ def read_image(data: bytes, name: str, size: tuple[int, int], *, most_pixels: in
         raise InputError(_reason(error), where=name) from None
     if width * height > most_pixels:
         raise InputError(f"the image has {width * height:,} pixels", where=name, expected=f"{most_pixels:,} at most")
-    return _read([Found(io.BytesIO(data), name)], name, size, [])
+    return _read([Found(io.BytesIO(data), name, formats=FORMATS)], name, size, [])
 
 
 def _read(found: list[Found], where: str, wanted: tuple[int, int] | None, notes: list[str]) -> Examples:
@@ -192,7 +194,7 @@ def _header(file: Found) -> Header | str:
     """The header of an image file, or why it can't be opened."""
     image_module, _ = _pillow()
     try:
-        with image_module.open(file.path) as image:
+        with image_module.open(file.path, formats=file.formats) as image:
             turned = image.getexif().get(0x0112, 1) >= 5
             width, height = image.size[::-1] if turned else image.size
             grey_palette = image.mode == "P" and image.palette is not None and _is_grey(image.getpalette())
@@ -211,7 +213,7 @@ def _decode(file: Found, header: Header | str, size: tuple[int, int], grey: bool
         return header
     image_module, operations = _pillow()
     try:
-        with image_module.open(file.path) as opened:
+        with image_module.open(file.path, formats=file.formats) as opened:
             opened.draft("L" if grey else "RGB", size[::-1])
             image = operations.exif_transpose(opened)
             if image.mode in ("I", "I;16", "I;16B", "F"):

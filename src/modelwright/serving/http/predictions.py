@@ -159,7 +159,12 @@ class Predictions:
     async def _answer(self, rows: list[dict[str, Any]]) -> tuple[Examples, list[dict[str, Any]]]:
         loop = asyncio.get_running_loop()
         try:
-            examples = await loop.run_in_executor(self._readers, self._examples, rows)
+            if self._schema.kind == "image":
+                # One after the other, so that requests take turns, and one that is given up ends.
+                read = [await loop.run_in_executor(self._readers, self._image, row, number) for number, row in enumerate(rows, 1)]
+                examples = Examples.concat(read)
+            else:
+                examples = await loop.run_in_executor(self._readers, self._table, rows)
             return examples, await asyncio.wrap_future(self._batcher.submit(examples))
         except BusyError as error:
             raise busy(str(error)) from None
@@ -170,18 +175,16 @@ class Predictions:
         except ModelwrightError as error:
             raise ApiError(503, str(error), code="failed") from None
 
-    def _examples(self, rows: list[dict[str, Any]]) -> Examples:
-        if self._schema.kind != "image":
-            return conform(parse_json_rows(rows, "input", self._data), self._schema, "inputs")
-        feature = self._schema.image
+    def _table(self, rows: list[dict[str, Any]]) -> Examples:
+        return conform(parse_json_rows(rows, "input", self._data), self._schema, "inputs")
+
+    def _image(self, row: dict[str, Any], number: int) -> Examples:
+        feature, where = self._schema.image, f"input number {number}"
+        if feature.name not in row:
+            raise InputError(f"has no {feature.name!r}", where=where, expected="an image file in base64")
         size = (feature.shape[1], feature.shape[2])
-        images = []
-        for number, row in enumerate(rows, 1):
-            if feature.name not in row:
-                raise InputError(f"has no {feature.name!r}", where=f"input number {number}", expected="an image file in base64")
-            read = read_image(_bytes(row[feature.name], number), f"input number {number}", size, most_pixels=self._limits.pixels)
-            images.append(conform(read, self._schema, f"input number {number}"))
-        return Examples.concat(images)
+        read = read_image(_bytes(row[feature.name], where), where, size, most_pixels=self._limits.pixels)
+        return conform(read, self._schema, where)
 
 
 def _fault(feature: Feature, value: Any) -> str | None:
@@ -196,7 +199,7 @@ def _fault(feature: Feature, value: Any) -> str | None:
     return None if isinstance(value, str) else "a text is expected"
 
 
-def _bytes(image: str | bytes | None, number: int) -> bytes:
+def _bytes(image: str | bytes | None, where: str) -> bytes:
     """The file in a base64 text, or in a data URL."""
     if isinstance(image, bytes):
         return image
@@ -206,7 +209,7 @@ def _bytes(image: str | bytes | None, number: int) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise InputError("is no base64 text", where=f"input number {number}", expected="an image file in base64") from None
+        raise InputError("is no base64 text", where=where, expected="an image file in base64") from None
     if not data:
-        raise InputError("is empty", where=f"input number {number}", expected="an image file in base64")
+        raise InputError("is empty", where=where, expected="an image file in base64")
     return data
