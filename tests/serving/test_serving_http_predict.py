@@ -81,6 +81,19 @@ def test_a_prediction_is_that_of_predict(table):
     assert any("never seen in training" in note for note in answer.json()["notes"])
 
 
+def test_a_date_counts_as_predict_counts_it(table):
+    _, client = table
+    answers = [
+        client.post("/v1/predict", json={"inputs": [{**ROW, "age": age}]}) for age in ("1970-02-10", 40, "1970-02-10T12:00:00", 40.5)
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    found = [answer.json()["predictions"] for answer in answers]
+    assert found[0] == found[1]
+    assert found[2] == found[3]
+    for wrong in ("1970-02-31", "yesterday", "1970-02-10" * 1000):
+        assert "a date like" in refused(client.post("/v1/predict", json={"inputs": [{**ROW, "age": wrong}]}), 400)
+
+
 def test_predictions_do_not_depend_on_what_they_are_batched_with(table):
     _, client = table
     rows = rows_of(41, seed=1)
@@ -135,7 +148,7 @@ def test_the_schemas_follow_from_the_task(table, images):
     told = table[1].get("/openapi.json").json()["paths"]["/v1/predict"]["post"]
     asked = told["requestBody"]["content"]["application/json"]["schema"]["properties"]["inputs"]["items"]
     assert list(asked["properties"]) == list(ROW)
-    assert asked["properties"]["age"]["type"] == ["number", "null"]
+    assert asked["properties"]["age"]["type"] == ["number", "string", "null"], "a string is a date"
     answered = told["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["predictions"]["items"]
     assert answered["properties"]["label"]["enum"] == ["low", "high"]
     assert "image" in json.dumps(images[1].get("/openapi.json").json())

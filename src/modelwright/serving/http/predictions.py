@@ -1,6 +1,7 @@
 """Predicting over HTTP: the request and the response follow from the schema of the task.
 
-An example is an object with the schema's inputs: a number, or null where it is missing; the name of a category; an image as the base64 text of a file.
+An example is an object with the schema's inputs: a number, an ISO date in its place where the training data had dates, or null where it is missing; the
+name of a category; an image as the base64 text of a file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from modelwright.core.errors import InputError, ModelwrightError, import_extra
 from modelwright.core.schema import Feature, Schema, describe
 from modelwright.data.examples import Examples
+from modelwright.data.numbers import DATE, parse_date
 from modelwright.data.prediction import conform, parse_json_rows
 from modelwright.data.sources.image_folder import read_image
 from modelwright.serving.batcher import Batcher
@@ -54,7 +56,8 @@ def request_schema(schema: Schema) -> dict[str, Any]:
 
 def _value_schema(feature: Feature) -> dict[str, Any]:
     if feature.type == "number":
-        return {"type": ["number", "null"], "description": f"Around {feature.mean[0]:.4g}; null where it is missing."}
+        told = f"Around {feature.mean[0]:.4g}; null where it is missing; an ISO date counts as days since 1970."
+        return {"type": ["number", "string", "null"], "pattern": f"^{DATE.pattern}$", "description": told}
     if feature.type == "category":
         known = {"description": "Others, and null, are taken as unknown.", "examples": list(feature.values[:50])}
         return {"type": ["string", "number", "boolean", "null"], **known}
@@ -190,8 +193,11 @@ class Predictions:
 def _fault(feature: Feature, value: Any) -> str | None:
     """What is wrong with the value of an input, if something is."""
     if feature.type == "number":
-        right = isinstance(value, int | float) and not isinstance(value, bool)
-        return None if right and abs(value) <= 1e300 else "a finite number or null is expected"
+        if isinstance(value, str):
+            right = parse_date(value) is not None
+        else:
+            right = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
+        return None if right else "a finite number or null is expected, or a date like 2026-11-22"
     if feature.type == "category":
         if isinstance(value, str):
             return None if len(value) <= LONGEST_TEXT else f"the text is longer than {LONGEST_TEXT:,} characters"
