@@ -171,6 +171,12 @@ def test_a_template_of_its_own(bundle, generator):
     assert "no tools here" in refused.json()["error"]["message"]
 
 
+def test_a_template_may_do_what_those_of_transformers_do():
+    source = "{% for m in messages %}{% if m.content == 'b' %}{% continue %}{% endif %}{{ m.content | trim }}{% endfor %}{{ eos_token }}"
+    messages = [{"role": "user", "content": content} for content in (" a ", "b", "c")]
+    assert ChatTemplate(source).render(messages) == "ac<|endoftext|>"
+
+
 @pytest.mark.parametrize(
     "source", ["{{ ''.__class__.__mro__[1].__subclasses__() }}", "{{ messages.append(1) }}", "{{ cycler.__init__.__globals__ }}"]
 )
