@@ -224,6 +224,20 @@ def bomb(side):
     )
 
 
+def scanned(more):
+    """A progressive JPEG, its last scan repeated."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((200, 200), dtype=np.uint8)).save(file, "jpeg", progressive=True)
+    data = file.getvalue()
+    return data[:-2] + data[data.rfind(b"\xff\xda") : -2] * more + data[-2:]
+
+
+def test_a_progressive_image_is_fine(images):
+    assert images[1].post("/v1/predict", content=scanned(5), headers={"Content-Type": "image/jpeg"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("image", "says"),
     [
@@ -234,6 +248,7 @@ def bomb(side):
         (text64(b"%PDF-1.4 " + b"x" * 100), "no image that can be read"),
         (text64(bomb(400)), "160,000 pixels"),
         (text64(bomb(60_000)), "exceeds limit"),
+        (text64(scanned(500)), "too many scans"),
         (text64(png(np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8))[:400]), "can't be read"),
     ],
 )

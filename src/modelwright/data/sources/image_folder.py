@@ -24,6 +24,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_SIDE = 224
 """Pixels of the longer side; larger images are shrunk to it unless a size is set, since all of them are kept in memory."""
+START_OF_SCAN = b"\xff\xda"
+MOST_SCANS = 100
+"""Passes over its pixels that a JPEG from elsewhere may ask for: progressive ones have about ten, and one of 23 bytes takes as long as a large one."""
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
 
 
@@ -95,7 +98,7 @@ def read_image(data: bytes, name: str, size: tuple[int, int], *, most_pixels: in
         most_pixels: larger ones are refused before they are decoded.
 
     Raises:
-        InputError: Pillow is not installed, the image can't be read, or it is too large.
+        InputError: Pillow is not installed, the image can't be read, or it is too large or would take too long.
     """
     image_module, _ = _pillow()
     try:
@@ -107,6 +110,8 @@ def read_image(data: bytes, name: str, size: tuple[int, int], *, most_pixels: in
         raise InputError(_reason(error), where=name) from None
     if width * height > most_pixels:
         raise InputError(f"the image has {width * height:,} pixels", where=name, expected=f"{most_pixels:,} at most")
+    if data.startswith(b"\xff\xd8") and data.count(START_OF_SCAN) > MOST_SCANS:
+        raise InputError("the image has too many scans", where=name, expected=f"a JPEG of {MOST_SCANS} at most")
     return _read([Found(io.BytesIO(data), name, formats=FORMATS)], name, size, [])
 
 
