@@ -9,7 +9,7 @@ import pytest
 
 from modelwright.cli import main
 from modelwright.metrics.estimate import Estimate
-from modelwright.workflows.side_by_side import apart, compare
+from modelwright.workflows.compare import apart, compare
 
 
 @pytest.fixture(scope="session")
