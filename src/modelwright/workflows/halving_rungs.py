@@ -14,9 +14,8 @@ from torch import Tensor
 from modelwright.core.errors import DivergedError, InputError
 from modelwright.core.units import format_duration
 from modelwright.data.split import Split
-from modelwright.evaluation.comparison import errors_of
+from modelwright.evaluation.comparison import errors_of, pack
 from modelwright.evaluation.evaluate import as_function, evaluate
-from modelwright.evaluation.ties import pack
 from modelwright.models.network import Network
 from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.job import Job, Probe

@@ -95,7 +95,7 @@ def _slices(view: View) -> list[Block]:
     found: Sequence[Mapping[str, Any]] = view.findings.get("slices", ())
     if not found:
         return []
-    metric, better = view.primary, view.evaluation.get("higher_is_better", True)
+    metric, better = view.primary, view.higher_is_better
     split = view.findings.get("split", "validation")
     whole = view.estimate(split, metric)
     ranked = sorted(found, key=lambda row: row["estimate"]["value"], reverse=not better)
