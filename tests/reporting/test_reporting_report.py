@@ -18,6 +18,8 @@ from rich.console import Console
 from modelwright.core.errors import InputError
 from modelwright.core.run import Run
 from modelwright.data.dataset import load
+from modelwright.reporting.charts import row_names
+from modelwright.reporting.drawing import plot
 from modelwright.reporting.page import render, report_page
 from modelwright.reporting.section import sections
 from modelwright.reporting.view import read_trials, read_view
@@ -310,3 +312,11 @@ def test_in_a_browser_there_is_no_error_and_no_request(pages):
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, kind
                 page.close()
         opened.close()
+
+
+def test_letters_that_the_plotting_library_lacks_are_drawn_by_the_page(recwarn):
+    with plot("two bars") as drawn:
+        drawn.axes.barh([0, 1], [1, 2])
+        row_names(drawn.axes, ["猫", "कुत्ता"])
+    assert "猫" in drawn.svg
+    assert not recwarn.list
