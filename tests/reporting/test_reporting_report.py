@@ -239,6 +239,18 @@ def test_the_comparison_of_families_is_drawn(runs, tmp_path):
     page = report_page(read_view(Run(run)))
     assert "families" in [section.name for section in page.sections]
     assert HOSTILE not in render(page)
+    assert "None is chosen yet" in render(page)
+
+
+def test_trials_of_an_unfinished_regression_are_ranked_by_the_smaller_error(runs, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(runs["regression"] / "run.json", run / "run.json")
+    trials = [{"candidate": name, "seconds": 1.0, "value": value} for name, value in (("mlp", 0.9), ("linear", 0.2))]
+    (run / "comparison.json").write_text(json.dumps({"trials": trials}))
+    families = next(section for section in report_page(read_view(Run(run))).sections if section.name == "families")
+    table = families.blocks[-1].blocks[-1]
+    assert [row[0].text for row in table.rows] == ["linear", "mlp"]
 
 
 def test_a_report_takes_a_small_share_of_a_budget_or_none():
@@ -268,6 +280,24 @@ def test_a_build_without_time_says_how_to_get_one(runs, tmp_path):
     report_in_time(run, job, network, Reporter(console), time.monotonic() - 199, each=1e-5)
     assert not run.report.exists()
     assert f"modelwright report {run.path}" in console.file.getvalue()
+
+
+def test_a_build_of_a_slow_network_has_a_report_without_examples(runs, tmp_path):
+    run, job, network = finished(runs["regression"], tmp_path)
+    report_in_time(run, job, network, Reporter(), time.monotonic(), each=10.0)
+    reader, html = read(run.report)
+    assert "results" in reader.sections
+    assert "There was no time to look at examples" in html
+    assert not run.findings.exists()
+
+
+def test_a_build_outlives_a_report_that_fails(runs, tmp_path, monkeypatch):
+    run, job, network = finished(runs["regression"], tmp_path)
+    monkeypatch.setattr("modelwright.workflows.report.find", lambda *_, **__: 1 / 0)
+    console = Console(file=io.StringIO(), width=200)
+    report_in_time(run, job, network, Reporter(console), time.monotonic(), each=1e-5)
+    assert "ZeroDivisionError" in console.file.getvalue()
+    assert not run.report.exists()
 
 
 def test_a_build_without_the_packages_says_how_to_get_them(runs, tmp_path, monkeypatch):

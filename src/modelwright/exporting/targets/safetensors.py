@@ -89,13 +89,13 @@ class SafetensorsTarget(Target):
 
 def _tensors(network: Network) -> dict[str, dict[str, Any]]:
     """Of each tensor its shape, its type, and the kind of layer that it is a part of."""
-    modules = dict(network.named_modules())
+    modules, learnt = dict(network.named_modules()), {name for name, _ in network.named_parameters()}
     return {
         name: {
             "shape": list(tensor.shape),
             "dtype": str(tensor.dtype).removeprefix("torch."),
             "layer": type(modules[name.rpartition(".")[0]]).__name__,
-            "learnt": name in dict(network.named_parameters()),
+            "learnt": name in learnt,
         }
         for name, tensor in network.state_dict().items()
     }
