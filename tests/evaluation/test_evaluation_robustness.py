@@ -1,6 +1,7 @@
 """Perturbations, slices, positions: what they do to inputs, and that targets and other examples are left alone."""
 
 import random as standard_random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_robustness_falls_from_the_clean_score():
 
 def test_a_course_that_time_cuts_short_is_left_out(monkeypatch):
     split, clock = table(), iter(range(100))
-    monkeypatch.setattr("modelwright.evaluation.perturbation.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("modelwright.evaluation.perturbation.time", SimpleNamespace(monotonic=lambda: next(clock)))
     first = robustness(Column(), BinaryConfig().build(split.schema), split, deadline=7, replicates=0)
     assert [len(course.points) for course in first] == [5]
 
