@@ -22,7 +22,8 @@ from modelwright.reporting.charts import row_names
 from modelwright.reporting.drawing import plot
 from modelwright.reporting.page import render, report_page
 from modelwright.reporting.section import sections
-from modelwright.reporting.view import read_trials, read_view
+from modelwright.reporting.sections.mistakes import Mistakes
+from modelwright.reporting.view import View, read_trials, read_view
 from modelwright.serving.bundle import load_bundle
 from modelwright.workflows.job import Job
 from modelwright.workflows.recipe import load_recipe
@@ -350,3 +351,10 @@ def test_letters_that_the_plotting_library_lacks_are_drawn_by_the_page(recwarn):
         row_names(drawn.axes, ["猫", "कुत्ता"])
     assert "猫" in drawn.svg
     assert not recwarn.list
+
+
+def test_the_hardest_images_of_a_regression_are_shown():
+    worst = [{"image": "data:,", "target": "1.2", "predicted": "3.4", "loss": 4.84}]
+    *_, pictures = Mistakes().blocks(View("run", findings={"worst": worst, "examples": 30}))
+    assert pictures.pictures[0].right is None
+    assert pictures.pictures[0].note == "4.84"

@@ -155,10 +155,18 @@ def read_view(run: Run, findings: Mapping[str, Any] | None = None, notes: tuple[
         trials=read_trials(comparison),
         findings=dict(findings) if findings is not None else read(run.findings, _mapping, {}),
         bundle=bundle,
-        bundle_bytes=sum(file.stat().st_size for file in run.bundle.glob("*") if file.is_file()),
+        bundle_bytes=_size(run.bundle),
         problems=tuple(problems),
         notes=notes,
     )
+
+
+def _size(folder: Path) -> int:
+    """Bytes of a folder's files; 0 while another process replaces it."""
+    try:
+        return sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
+    except OSError:
+        return 0
 
 
 def _mapping(text: str) -> dict[str, Any]:
