@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import safetensors.torch
-import torch
 
 from modelwright.core.version import __version__
-from modelwright.exporting.portable import Arrays, Portable
+from modelwright.exporting.portable import Portable, run_module
 from modelwright.exporting.subject import Subject
 from modelwright.exporting.target import Runtime, Target, targets
 from modelwright.models.family import families
@@ -59,13 +59,7 @@ class SafetensorsTarget(Target):
         )
         network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
         module = Portable(subject.with_network(network.eval()))
-
-        def run(inputs: Arrays) -> Arrays:
-            with torch.inference_mode():
-                outputs = module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-            return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-        return run
+        return partial(run_module, module)
 
     def note(self, subject: Subject) -> str:
         """What the files hold, and what the bundle has beyond that."""
