@@ -39,7 +39,7 @@ class Families(SectionPart):
         winner = str(view.state.get("details", {}).get("winner", ""))
         metric = view.primary or "score"
         said = f"{len(view.trials)} short trainings were compared on the validation split, the same seconds for each in a round, the weak ones dropped early. "
-        said += f"The run went on with {winner}." if winner else "None is chosen yet."
+        said += f"The run went on with {winner}." if winner else ""
         return [Text(said), Row([_figure(ranked[:MOST], metric, winner), _table(view, ranked, metric, winner)])]
 
 
