@@ -107,7 +107,7 @@ def report_in_time(run: Run, job: Job, network: nn.Module, reporter: Reporter, s
         drawing = max(DRAWING_SECONDS, DRAWING_IMPORTS * _need_packages())
         began = time.monotonic()
         looking = min(end - began - drawing, LOOKING_SHARE * budget)
-        findings, notes = None, (f"There was no time to look at examples. To do so, {later}",)
+        findings, notes = None, (f"There was no time to look at examples; for a report with them, {later}",)
         if examples := affordable_examples(job, looking, each):
             findings, notes = find(job, network, examples=examples, deadline=began + looking), ()
             run.write_json(run.findings, findings)
