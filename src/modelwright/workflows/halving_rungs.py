@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 
 import torch
 from torch import Tensor
@@ -14,9 +12,9 @@ from torch import Tensor
 from modelwright.core.errors import DivergedError, InputError
 from modelwright.core.units import format_duration
 from modelwright.data.split import Split
-from modelwright.evaluation.comparison import errors_of
-from modelwright.evaluation.evaluate import as_function, evaluate
-from modelwright.evaluation.ties import pack
+from modelwright.evaluation.comparison import errors_of, pack
+from modelwright.evaluation.evaluate import evaluate
+from modelwright.evaluation.latency import latency
 from modelwright.models.network import Network
 from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.job import Job, Probe
@@ -30,8 +28,8 @@ FEWEST_STEPS = 20
 REPLICATES = 100
 JUDGED_SHARE = 0.1
 """Share of the shortest rung that judging a text may take."""
-LATENCY_PASSES = 15
-"""Forward passes of one example that are timed."""
+LATENCY_SECONDS = 0.05
+"""For timing answers to one example, about."""
 
 
 def judged_examples(probed: Mapping[str, Probe], seconds: float) -> int:
@@ -133,10 +131,5 @@ class Rungs:
 
 def _latency(job: Job, network: Network) -> float:
     """Median seconds of a forward pass on one example."""
-    inputs = job.dataset.splits["validation"].gather(torch.zeros(1, dtype=torch.int64)).inputs
-    predict, seconds = as_function(network), list[float]()
-    for _ in range(LATENCY_PASSES):
-        began = time.perf_counter()
-        predict(inputs)
-        seconds.append(time.perf_counter() - began)
-    return median(seconds[2:])
+    batch = job.dataset.splits["validation"].gather(torch.zeros(1, dtype=torch.int64))
+    return latency(network, batch.to(next(network.parameters()).device).inputs, seconds=LATENCY_SECONDS).median
