@@ -94,8 +94,15 @@ class Asked:
         Raises:
             InputError: a setting can't be read, or the budget is none of time.
         """
-        values: dict[str, Any] = {"name": data_name(str(data)), "data": {"path": str(data)}, "training": {"budget": str(budget)}}
+        told: dict[str, Any] = {"data": {"path": str(data)}, "training": {"budget": str(budget)}}
+        values: dict[str, Any] = {"name": data_name(str(data)), **{part: dict(about) for part, about in told.items()}}
         apply(values, settings, changes)
+        for part, about in told.items():
+            if not isinstance(values[part], dict):
+                raise InputError(
+                    f"can't read the setting {part}={values[part]!r}", expected=f"settings of it, like {part}.{next(iter(about))}=..."
+                )
+            values[part] = {**about, **values[part]}
         asked = Budget.parse(values["training"]["budget"])
         if asked.seconds is None:
             raise InputError(
@@ -254,7 +261,6 @@ class Contest:
                 return joined.search(run, storage, reporter, started)
         elif asked.storage is None:
             study.adopt()
-        asked.save(run)
         plan = SearchPlan(**{**study.plan["search"], "rungs": tuple(study.plan["search"]["rungs"])})
         rungs = Rungs(self.probed, self.spaces, self.validation.sample(study.plan["judged"]), run.path / "rungs", reporter)
         assert asked.seconds is not None, "decide first how long to search"
@@ -267,6 +273,7 @@ class Contest:
             board.update(trials)
 
         search = Search(study, self.spaces, plan, rungs, deadline, higher_is_better=higher, notice=notice)
+        notice(study.trials())
         try:
             with board, storage_errors(storage):
                 best = search.run()

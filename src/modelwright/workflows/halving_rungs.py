@@ -28,10 +28,10 @@ from modelwright.workflows.study import RungResult, Trial
 FEWEST_STEPS = 20
 """A training of fewer steps tells nothing."""
 REPLICATES = 100
-JUDGED_SHARE = 0.1
-"""Share of the shortest rung that judging a text may take."""
-LATENCY_PASSES = 15
-"""Forward passes of one example that are timed."""
+JUDGED_SHARE, LATENCY_SHARE = 0.1, 0.02
+"""Shares: of the shortest rung that judging a text may take, and of a rung that timing one example may take."""
+LATENCY_PASSES = (3, 15)
+"""Forward passes of one example that are timed, at least and at most."""
 
 
 def judged_examples(probed: Mapping[str, Probe], seconds: float) -> int:
@@ -126,17 +126,18 @@ class Rungs:
             loss=tie.value if tie else -sign * estimate.value,
             parameters=job.count.total_parameters,
             size=sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
-            latency=_latency(job, network),
+            latency=_latency(job, network, LATENCY_SHARE * seconds),
             errors=pack(torch.cat(errors)),
         )
 
 
-def _latency(job: Job, network: Network) -> float:
-    """Median seconds of a forward pass on one example."""
+def _latency(job: Job, network: Network, most: float) -> float:
+    """Median seconds of a forward pass on one example, as far as possible within `most` seconds."""
     inputs = job.dataset.splits["validation"].gather(torch.zeros(1, dtype=torch.int64)).inputs
     predict, seconds = as_function(network), list[float]()
-    for _ in range(LATENCY_PASSES):
+    fewest, passes = LATENCY_PASSES
+    while len(seconds) < fewest or (len(seconds) < passes and sum(seconds) < most):
         began = time.perf_counter()
         predict(inputs)
         seconds.append(time.perf_counter() - began)
-    return median(seconds[2:])
+    return median(seconds[min(2, len(seconds) // 2) :])

@@ -122,8 +122,12 @@ def affordable(dataset: Dataset, timed: Sequence[Probe]) -> Dataset:
     share = JUDGING_SHARE * budget / (each * max(1, sum(map(len, held_out.values()))))
     if share >= 1:
         return dataset
-    cut = {name: split.sample(max(FEWEST_JUDGED, round(share * len(split)))) for name, split in held_out.items()}
-    return replace(dataset, splits={**dataset.splits, **cut})
+    return cut(dataset, {name: max(FEWEST_JUDGED, round(share * len(split))) for name, split in held_out.items()})
+
+
+def cut(dataset: Dataset, sizes: Mapping[str, int]) -> Dataset:
+    """The data set with some splits cut to at most so many examples, evenly spread."""
+    return replace(dataset, splits={name: split.sample(sizes.get(name, len(split))) for name, split in dataset.splits.items()})
 
 
 def judged_splits(job: Job) -> dict[str, Split]:
