@@ -100,7 +100,8 @@ class Asked:
         for part, about in told.items():
             if not isinstance(values[part], dict):
                 raise InputError(
-                    f"can't read the setting {part}={values[part]!r}", expected=f"settings of it, like {part}.{next(iter(about))}=..."
+                    f"can't read the setting {part}={values[part]!r}",
+                    expected=f"one of its settings, like {part}.{next(iter(about))}=VALUE",
                 )
             values[part] = {**about, **values[part]}
         asked = Budget.parse(values["training"]["budget"])
@@ -111,7 +112,7 @@ class Asked:
         model = values.get("model")
         named = model.get("family") if isinstance(model, dict) else model
         owner = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
-        wanted = tuple(families or ([named] if named else []))
+        wanted = tuple(families or ([str(named)] if named else []))
         return cls(verb, values, wanted, None if output is None else str(output), owner=owner, **more)
 
     @classmethod

@@ -83,7 +83,9 @@ class Rungs:
             found = self._judge(job, network, rung, seconds, result.steps, result.samples_per_second)
         except DivergedError:
             return self._drop(trial, "diverged")
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate" not in str(error):
+                raise
             return self._drop(trial, "is too large for the memory")
         except InputError as error:
             return self._drop(trial, str(error))
