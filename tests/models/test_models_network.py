@@ -161,4 +161,4 @@ def test_heads_pool_what_a_backbone_leaves(pool):
 
 def test_a_network_that_no_memory_holds_is_wrong_input():
     with pytest.raises(InputError, match="a network of 100T parameters is too large for the memory"):
-        build_network(SCHEMAS["table"], families["mlp"](width=10**7, depth=2), 2)
+        build_network(SCHEMAS["mixed"], families["mlp"](width=10**7, depth=2), 2)
