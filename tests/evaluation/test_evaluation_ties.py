@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelwright.evaluation.ties import pack, paired_p_value, tied, told_apart, unpack
+from modelwright.evaluation.significance import holm
+from modelwright.evaluation.ties import LEVEL, pack, paired_p_value, unpack
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -35,6 +36,15 @@ def test_constant_differences():
     assert paired_p_value(errors, errors) == 1.0
     assert paired_p_value(errors, errors + 1) == 0.0
     assert paired_p_value(errors[:1], errors[1:2]) == 1.0
+
+
+def told_apart(p_values, pairs):
+    return [chance <= LEVEL for chance in holm(p_values, pairs)]
+
+
+def tied(best, others):
+    number = len(others) + 1
+    return [not apart for apart in told_apart([paired_p_value(best, other) for other in others], number * (number - 1) // 2)]
 
 
 def test_holm_steps_down_and_ends_at_the_first_that_may_be_chance():

@@ -14,6 +14,7 @@ from modelwright.workflows.build import build
 from modelwright.workflows.candidates import batch_size
 from modelwright.workflows.halving_rungs import Rungs
 from modelwright.workflows.select import select
+from modelwright.workflows.train import train
 
 
 def test_from_data_to_a_proven_model(table, tmp_path):
@@ -47,6 +48,8 @@ def test_an_interrupted_comparison_goes_on(table, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "trials.journal").is_file()
     with pytest.raises(InputError, match="was made by build"):
         select(resume=tmp_path / "run")
+    with pytest.raises(InputError, match="before training began. Go on with: modelwright build --resume"):
+        train(resume=tmp_path / "run")
     outcome = build(resume=tmp_path / "run")
     assert {trial["label"] for trial in outcome.details["comparison"]} >= {"mlp", "linear"}
     assert sum(trial["label"] == "mlp" for trial in outcome.details["comparison"]) == 1

@@ -100,14 +100,19 @@ def groups_against_rest(values: torch.Tensor, members: torch.Tensor, seed: int =
     return ((1 + extreme) / (1 + rounds)).tolist()
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], comparisons: int | None = None) -> list[float]:
     """The p-values, corrected so that of all differences that are none, any at all is called one in 5 % of cases at most.
 
     Source: Holm (1979), A simple sequentially rejective multiple test procedure.
+
+    Args:
+        p_values: of the differences that are looked at.
+        comparisons: how many could have been; as many as are looked at by default.
     """
+    comparisons = len(p_values) if comparisons is None else comparisons
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     corrected, reached = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(order):
-        reached = max(reached, min(1.0, (len(p_values) - rank) * p_values[place]))
+        reached = max(reached, min(1.0, (comparisons - rank) * p_values[place]))
         corrected[place] = reached
     return corrected

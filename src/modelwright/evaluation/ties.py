@@ -1,8 +1,8 @@
 """Ties: which of many predictors can't be told from the best one, on the same examples.
 
 The best of many looks better than it is, so that each pair is compared example by example and the chance of even one false difference among
-all pairs is held at 5 % (Holm 1979, A simple sequentially rejective multiple test procedure). All pairs count, and not only those with the
-best one: which one is best was seen on these examples too.
+all pairs is held at 5 % (`holm` in `significance.py`). All pairs count, and not only those with the best one: which one is best was seen on
+these examples too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import math
 import zlib
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -48,35 +47,6 @@ def _two_sided(t: float, freedom: int) -> float:
     """The two-sided p-value of Student's t, by the normal approximation of Wallace (1959), Bounds on normal approximations to Student's."""
     z = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t * t / freedom))
     return math.erfc(z / math.sqrt(2))
-
-
-def told_apart(p_values: Sequence[float], pairs: int) -> list[bool]:
-    """Which of some comparisons show a difference, at `LEVEL` for all of them together.
-
-    Args:
-        p_values: of those that are looked at.
-        pairs: how many comparisons there could have been.
-    """
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    different = [False] * len(p_values)
-    for rank, index in enumerate(order):
-        if p_values[index] > LEVEL / max(pairs - rank, 1):
-            break
-        different[index] = True
-    return different
-
-
-def tied(best: Tensor, others: Sequence[Tensor]) -> list[bool]:
-    """Whether each of the others can't be told from the best one.
-
-    Args:
-        best: (N,) its errors on each example.
-        others: (N,) those of the others, in any order.
-    """
-    number = len(others) + 1
-    different = told_apart([paired_p_value(best, other) for other in others], number * (number - 1) // 2)
-    worse = [float(other.double().mean()) > float(best.double().mean()) for other in others]
-    return [not (apart and less) for apart, less in zip(different, worse, strict=True)]
 
 
 def pack(errors: Tensor, most: int = 8192) -> str:

@@ -267,7 +267,8 @@ def _resume(run: Run, reporter: Reporter, started: float) -> Outcome:
         show_evaluation(evaluation, reporter)
         return Outcome(run, evaluation, 0.0, {})
     if not run.state.is_file():
-        raise InputError("was stopped before training began", where=run.path, remedy="Remove the folder and start again")
+        compared = f"Go on with: modelwright build --resume {run.path}" if run.comparison.is_file() else None
+        raise InputError("was stopped before training began", where=run.path, remedy=compared or "Remove the folder and start again")
     recipe = load_recipe(run.recipe)
     dataset = read(recipe, reporter)
     state = json.loads(run.state.read_text(encoding="utf-8"))
