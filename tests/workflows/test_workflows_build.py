@@ -48,7 +48,7 @@ def test_an_interrupted_comparison_goes_on(table, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "trials.journal").is_file()
     with pytest.raises(InputError, match="was made by build"):
         select(resume=tmp_path / "run")
-    with pytest.raises(InputError, match="before training began. Go on with: modelwright build --resume"):
+    with pytest.raises(InputError, match=r"before training began\. Go on with: modelwright build --resume"):
         train(resume=tmp_path / "run")
     outcome = build(resume=tmp_path / "run")
     assert {trial["label"] for trial in outcome.details["comparison"]} >= {"mlp", "linear"}
