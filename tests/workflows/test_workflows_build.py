@@ -57,12 +57,14 @@ def test_an_interrupted_comparison_goes_on(table, tmp_path, monkeypatch):
 
 
 def test_a_build_stopped_after_its_comparison_compares_nothing_again(table, tmp_path, monkeypatch):
+    errors = iter([InputError("the disk is full"), KeyboardInterrupt()])
+
     def stop(*arguments):
-        raise KeyboardInterrupt
+        raise next(errors)
 
     monkeypatch.setattr(build_module, "train_winner", stop)
     monkeypatch.setattr(build_module, "COMPARISON_SHARE", 0.04)
-    with pytest.raises(RunInterrupted, match="build --resume"):
+    with pytest.raises(InputError, match="the disk is full"):
         build(str(table), budget="60s", families=["linear"], output=tmp_path / "run")
     compared = json.loads((tmp_path / "run" / "comparison.json").read_text())["trials"]
     assert compared

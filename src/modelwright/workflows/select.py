@@ -140,11 +140,10 @@ def _select(asked: Asked, run: Run | None, reporter: Reporter, started: float) -
         if plots:
             write_atomic(run.path / PLOT, draw(standings, contest.name))
         _show(run, standings, plots, reporter)
-    outcome = None
-    if asked.train:
-        reporter.say("winner", f"{standings.best.trial.label} is trained afresh with what is left of {asked.budget}")
-        # Not as new: what the search found is kept, whatever becomes of the winner.
-        with run.interruptible("select", new=False):
+        outcome = None
+        if asked.train:
+            reporter.say("winner", f"{standings.best.trial.label} is trained afresh with what is left of {asked.budget}")
+            # What a process left there that was stopped before training began.
             shutil.rmtree(run.path / WINNER, ignore_errors=True)
             outcome = train_winner(Run.create(contest.name, run.path / WINNER), found, reporter, started)
     return Selection(run.path, standings.to_json(), time.monotonic() - started, outcome)
