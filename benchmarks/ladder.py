@@ -22,34 +22,28 @@ from result import RESULTS, write_page
 from modelwright.serving.bundle import load_bundle
 from modelwright.workflows.job import Job, read
 from modelwright.workflows.ladder import ladder
-from modelwright.workflows.recipe import chosen_recipe
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.rungs import Metric, judged_on
 from modelwright.workflows.train import train
 
 DATA = Path(os.environ.get("MODELWRIGHT_DATA", "data"))
 SUBJECTS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
-    "text": (
-        "stdlib",
-        {"model.family": "transformer"},
-        [
-            "data.tokenizer=bytes", "data.context=128", "training.batch_size=16", "model.width=128", "model.depth=4", "model.num_heads=4",
-            "training.optimizer={name: muon, learning_rate: 0.02}",
-        ],
-    ),
-    "cnn": (str(DATA / "mnist"), {"model.family": "cnn"}, ["training.batch_size=64"]),
-    "lstm": (str(DATA / "mnist"), {"model.family": "lstm"}, ["training.batch_size=64"]),
-}  # fmt: skip
+    "text": ("stdlib", {"model.family": "transformer"}, ["data.tokenizer=bytes", "data.context=64", "training.batch_size=8"]),
+    "cnn": (str(DATA / "mnist"), {"model.family": "cnn"}, ["training.batch_size=32"]),
+    "lstm": (str(DATA / "mnist"), {"model.family": "lstm"}, ["training.batch_size=32"]),
+}
 KEPT = RESULTS.parent / "ladder-runs.jsonl"
 
 
 def one(subject: str, seed: int, target: float, share: float) -> dict[str, Any]:
     """A ladder and its target."""
     path, changes, settings = SUBJECTS[subject]
-    recipe = chosen_recipe(path, [*settings, f"seed={seed}", "baselines=false"], changes)
     reporter = Reporter()
     with tempfile.TemporaryDirectory() as folder:
-        answer = ladder(recipe, budget=f"{share * target}s", target_budget=f"{target}s", output=Path(folder) / "ladder", reporter=reporter)
+        answer = ladder(
+            path, budget=f"{share * target}s", target_budget=f"{target}s", output=Path(folder) / "ladder", reporter=reporter,
+            settings=[*settings, f"seed={seed}", "baselines=false"], changes=changes,
+        )  # fmt: skip
         best = answer.recommended
         outcome = train(best.recipe, output=Path(folder) / "target", reporter=reporter)
         job = Job.make(best.recipe, judged_on(read(best.recipe, reporter), answer.plan.judged))

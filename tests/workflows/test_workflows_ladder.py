@@ -145,7 +145,7 @@ def answer(tmp_path_factory):
     """A ladder on digits, whose target is trained whatever the law says."""
     folder = tmp_path_factory.mktemp("ladder") / "made"
     return ladder(
-        "digits", budget="8s", target_budget="16s", output=folder, settings=SETTINGS, changes={"model.family": "mlp"}, dials=["width"]
+        "digits", budget="10s", target_budget="16s", output=folder, settings=SETTINGS, changes={"model.family": "mlp"}, dials=["width"]
     )
 
 

@@ -24,10 +24,11 @@ from modelwright.planning.laws.points import Points
 from modelwright.reporting.laws import draw_law
 from modelwright.serving.bundle import load_bundle
 from modelwright.training.machine import prepare_machine
+from modelwright.workflows.candidates import candidates
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.job import Job, probe, read
 from modelwright.workflows.pricing import Pricing
-from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, load_recipe
+from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, is_recipe, load_recipe, values_for
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.rung_plan import guess_target, plan_rungs, shapes
 from modelwright.workflows.rung_runs import climb_all
@@ -48,7 +49,11 @@ from modelwright.workflows.train import train
 TARGET = 10.0
 """The target's budget over that of the ladder, if it isn't said."""
 RUNG_SHARE = 0.85
-"""Of a budget: what the rungs' steps may take; the rest is for starting, judging and the law."""
+"""Of what is left of a budget after reading and planning: what the rungs' steps may take; the rest is for starting and judging them."""
+LAW_SECONDS = 4.0
+"""What the law and its picture take."""
+LEAST_LEFT = 0.3
+"""Share of a budget that must be left after reading and planning."""
 JUDGED_SHARE = 0.1
 """Of a budget: what judging the rungs may take."""
 FEWEST_JUDGED = 64
@@ -69,8 +74,6 @@ class Plan(BaseModel):
     digest: str
     judged: int | None
     """Examples of the validation split on which runs are judged; None for all."""
-    correction: float
-    """Measured time of a step over the planned one."""
     rungs: list[Rung]
     dials: list[str]
     unit: str
@@ -192,9 +195,9 @@ def ladder(
     else:
         if recipe is None or budget is None:
             raise InputError("a ladder needs a recipe and a budget", remedy="Like: modelwright ladder recipe.yaml --budget 10m")
-        chosen = recipe if isinstance(recipe, Recipe) else chosen_recipe(recipe, settings, changes or {})
-        dataset = read(chosen, reporter)
-        chosen, plan = _planned(chosen, dataset, _seconds(budget), None if target_budget is None else _seconds(target_budget), dials)
+        limits = _seconds(budget), TARGET * _seconds(budget) if target_budget is None else _seconds(target_budget)
+        chosen, dataset = _chosen(recipe, settings, changes or {}, limits[1], reporter)
+        chosen, plan = _planned(chosen, dataset, *limits, dials, began)
         folder = claim(Path("runs"), f"{chosen.name}-ladder") if output is None else _new_folder(Path(output))
         write_atomic(folder / "recipe.yaml", dump_recipe(chosen))
         write_atomic(folder / "ladder.json", plan.model_dump_json(indent=2) + "\n")
@@ -241,9 +244,22 @@ def _opened(folder: Path) -> tuple[Recipe, Plan]:
     return load_recipe(folder / "recipe.yaml"), plan
 
 
-def _planned(recipe: Recipe, dataset: Dataset, budget: float, target: float | None, dials: Sequence[str]) -> tuple[Recipe, Plan]:
+def _chosen(
+    recipe: str | Path | Recipe, settings: Iterable[str], changes: Mapping[str, Any], target: float, reporter: Reporter
+) -> tuple[Recipe, Dataset]:
+    """The recipe and its data; where data was named, what the user leaves open is chosen to suit it and the target, as `build` does."""
+    if isinstance(recipe, Recipe):
+        return recipe, read(recipe, reporter)
+    chosen = chosen_recipe(recipe, settings, changes)
+    dataset = read(chosen, reporter)
+    if not is_recipe(recipe):
+        values = values_for(recipe, settings, {**changes, "training.budget": str(Budget(target, "seconds"))})
+        chosen = candidates(values, [chosen.model.family], dataset)[chosen.model.family].job.recipe
+    return chosen, dataset
+
+
+def _planned(recipe: Recipe, dataset: Dataset, budget: float, target: float, dials: Sequence[str], began: float) -> tuple[Recipe, Plan]:
     """What the budget pays for, and the recipe with nothing left open."""
-    target = TARGET * budget if target is None else target
     unknown = set(dials) - {"width", "depth"}
     if unknown or not dials:
         raise InputError(f"can't scale {', '.join(sorted(unknown)) or 'nothing'}", expected="--dials width, depth or both")
@@ -255,15 +271,22 @@ def _planned(recipe: Recipe, dataset: Dataset, budget: float, target: float | No
     Metric.of(job)
     job = job.replace(compile=False)
     pricing = Pricing(job.recipe, dataset)
-    correction = pricing.correct(job.recipe.model, probe(job).step_seconds)
     sizes = shapes(job.recipe.model, pricing, dials)
+    for model in (sizes[0][1], job.recipe.model):
+        pricing.measure(model)
     guess = guess_target(job, target, pricing, sizes)
-    rungs = plan_rungs(job, RUNG_SHARE * budget, guess, pricing, sizes)
+    left = budget - (time.monotonic() - began) - LAW_SECONDS
+    if left < LEAST_LEFT * budget:
+        raise InputError(
+            f"of {format_duration(budget)}, reading and planning leave {format_duration(max(left, 0))} for the rungs",
+            remedy=f"Give a --budget of at least {format_duration((budget - left) / (1 - LEAST_LEFT))}",
+        )
+    rungs = plan_rungs(job, RUNG_SHARE * left, guess, pricing, sizes)
     cost = sum(len(rung.steps) * rung.step_seconds for rung in rungs) / 3 / job.training.batch_size
     affordable = max(FEWEST_JUDGED, round(JUDGED_SHARE * budget / cost))
     judged = affordable if hasattr(dataset.splits["validation"], "sample") and affordable < len(dataset.splits["validation"]) else None
     plan = Plan(
-        budget=budget, target=target, digest=dataset.digest(), judged=judged, correction=correction, rungs=rungs, dials=list(dials),
+        budget=budget, target=target, digest=dataset.digest(), judged=judged, rungs=rungs, dials=list(dials),
         unit="examples" if job.tokens_per_sample is None else "tokens",
     )  # fmt: skip
     return job.recipe, plan
@@ -290,8 +313,8 @@ def _recommended(law: Law, job: Job, plan: Plan, results: list[RungResult]) -> R
     """The size that reaches most in the target's time, and how far it gets; the prices are those that the largest rung really had."""
     pricing = Pricing(job.recipe, job.dataset)
     largest = max(plan.rungs, key=lambda rung: rung.params)
-    model = largest.config(job.recipe)
-    pricing.correct(model, next(row.step_seconds for row in reversed(results) if row.rung == largest.name))
+    for rung in plan.rungs:
+        pricing.correct(rung.config(job.recipe), next(row.step_seconds for row in reversed(results) if row.rung == rung.name))
     limit = LARGEST * math.sqrt(plan.target / plan.budget) * largest.params
     batch, unique = data_per_step(job), unique_data(job.dataset)
     offers = []

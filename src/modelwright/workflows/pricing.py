@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from modelwright.core.errors import InputError
 from modelwright.data.dataset import Dataset
@@ -50,32 +52,51 @@ class Pricing:
     def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
         self._recipe, self._dataset = recipe, dataset
         self._machine = machine_here(held_bytes())
-        self._factor = 1.0
+        self._measured: dict[int, float] = {}
         self._known: dict[str, Price] = {}
+        self._params: dict[str, int] = {}
 
     def params(self, model: FamilyConfig) -> int:
         """Parameters of the backbone."""
-        job = self._job(model)
-        network = meta_network(self._dataset.schema, model, job.task.outputs, stem=job.recipe.stem, head=job.recipe.head)
-        return sum(parameter.numel() for parameter in network.backbone.parameters())
+        key = model.model_dump_json()
+        if key not in self._params:
+            job = self._job(model)
+            network = meta_network(self._dataset.schema, model, job.task.outputs, stem=job.recipe.stem, head=job.recipe.head)
+            self._params[key] = sum(parameter.numel() for parameter in network.backbone.parameters())
+        return self._params[key]
 
     def of(self, model: FamilyConfig) -> Price:
         """The price of a size; where the plan doesn't tell its time, its steps are timed."""
+        price = self._planned(model)
+        return replace(price, step_seconds=price.step_seconds * self._correction(price.params))
+
+    def measure(self, model: FamilyConfig) -> float:
+        """Time a few real steps of one size, and correct the prices by them.
+
+        Returns:
+            Seconds a step.
+        """
+        seconds = probe(self._job(model)).step_seconds
+        self.correct(model, seconds)
+        return seconds
+
+    def correct(self, model: FamilyConfig, step_seconds: float) -> None:
+        """Correct the prices by the measured time of one size's steps: that size's wholly, and others between and beyond the measured ones."""
+        price = self._planned(model)
+        self._measured[price.params] = step_seconds / price.step_seconds
+
+    def _correction(self, params: int) -> float:
+        """Measured time over planned time, along a line in the logarithms of size and ratio; level beyond the measured sizes."""
+        if not self._measured:
+            return 1.0
+        sizes = sorted(self._measured)
+        return float(np.exp(np.interp(np.log(params), np.log(sizes), np.log([self._measured[size] for size in sizes]))))
+
+    def _planned(self, model: FamilyConfig) -> Price:
         key = model.model_dump_json()
         if key not in self._known:
             self._known[key] = self._told(model)
-        price = self._known[key]
-        return Price(price.model, price.params, price.flops, price.step_seconds * self._factor, price.memory, price.fits)
-
-    def correct(self, model: FamilyConfig, step_seconds: float) -> float:
-        """Correct the prices of all sizes by the measured time of one size's steps.
-
-        Returns:
-            The measured time over the planned one.
-        """
-        off = step_seconds / self.of(model).step_seconds
-        self._factor *= off
-        return off
+        return self._known[key]
 
     def _job(self, model: FamilyConfig) -> Job:
         return Job.make(self._recipe.replace(model=model), self._dataset)

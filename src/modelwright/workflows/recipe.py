@@ -74,8 +74,22 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = (), changes: Mappin
 
 def chosen_recipe(name: str | Path, settings: Iterable[str], changes: Mapping[str, Any]) -> Recipe:
     """The recipe called `name`; or one made for the data of that name."""
-    if str(name).endswith((".yaml", ".yml")) or str(name) in ready_recipes():
+    if is_recipe(name):
         return load_recipe(name, settings, changes)
+    return validate(Recipe, values_for(name, settings, changes))
+
+
+def is_recipe(name: str | Path) -> bool:
+    """Whether a name is that of a recipe's file or of a ready recipe, and not of data."""
+    return str(name).endswith((".yaml", ".yml")) or str(name) in ready_recipes()
+
+
+def values_for(name: str | Path, settings: Iterable[str], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user says about a recipe for data, nested.
+
+    Raises:
+        InputError: no family is among it.
+    """
     values: dict[str, Any] = {"data": {"path": str(name)}}
     apply(values, settings, changes)
     model = values.get("model", {})
@@ -85,7 +99,7 @@ def chosen_recipe(name: str | Path, settings: Iterable[str], changes: Mapping[st
         meant = f"Did you mean the recipe {near}?" if near else "Give --family, or let build choose one"
         raise InputError(f"{name!r} is no recipe, and as data it needs a family", remedy=meant)
     values.setdefault("name", f"{data_name(str(name))}-{family}")
-    return validate(Recipe, values)
+    return values
 
 
 def data_name(argument: str) -> str:

@@ -19,14 +19,16 @@ SIZES = 5
 FEWEST_SIZES = 4
 STEP_DOWN = 0.6
 """Parameters of a rung over those of the next larger one, about."""
-SHAPES = range(-24, 13)
+SHAPES = range(-18, 10)
 """Exponents of 2^(1/4) by which width and depth are tried."""
 DISTINCT = 1.2
 """Factor between the parameters of two shapes that count as different."""
 FEWEST_STEPS = 40
 """Of the shortest training."""
-RATIOS = (2.0, 1.0, 0.5, 0.25, 0.125)
-"""Data a parameter of the longest training of a size, over that of the target as it is first guessed; less where the time doesn't reach."""
+DESIGNS = tuple((power, times) for times in (2.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125) for power in (1.0, 0.5, 0.0))
+"""How long a size is trained at most, the best way first: data a parameter of the largest rung over that of the target as it is first guessed, and
+the power of size by which smaller rungs see less data. With 1 all see as much a parameter; where a step costs about the same whatever the size, and
+small rungs would have too few, with less."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Guess:
 
 
 def shapes(model: FamilyConfig, pricing: Pricing, dials: Sequence[str]) -> list[tuple[int, FamilyConfig]]:
-    """Sizes of a model, the smallest first, each with the parameters of its backbone.
+    """Sizes of a model to which its hyperparameters can be carried over, the smallest first, each with the parameters of its backbone.
 
     Args:
         model: what is scaled.
@@ -53,6 +55,7 @@ def shapes(model: FamilyConfig, pricing: Pricing, dials: Sequence[str]) -> list[
         factor = 2 ** (exponent / (4 if len(dials) > 1 else 3))
         try:
             scaled = model.scaled(**dict.fromkeys(dials, factor))
+            scaled.check_base(model)
             found.setdefault(pricing.params(scaled), scaled)
         except InputError:
             continue
@@ -92,8 +95,8 @@ def guess_target(job: Job, seconds: float, pricing: Pricing, sizes: Sequence[tup
 def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: Sequence[tuple[int, FamilyConfig]]) -> list[Rung]:
     """The largest rungs that fit into a time.
 
-    If possible, each size is trained on as much data a parameter as the target, on half of it and on twice as much; the sizes go down from the
-    largest that the time pays for.
+    If possible, each size is trained on as much data a parameter as the target, on half of it and on twice as much (`DESIGNS`); the sizes go down
+    from the largest that the time pays for.
 
     Args:
         job: the recipe.
@@ -111,16 +114,16 @@ def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: 
             f"no ladder leads to a model of {guess.price.params:,} parameters in its backbone: there are {len(known)} sizes up to that",
             expected=f"{FEWEST_SIZES} sizes", remedy="Begin with a larger model, or give a larger --target-budget",
         )  # fmt: skip
-    for times in RATIOS:
+    for power, times in DESIGNS:
         made: list[Rung] = []
         for top in range(FEWEST_SIZES - 1, len(known)):
-            rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, pricing)
+            rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, power, pricing)
             if sum(rung.seconds for rung in rungs) > seconds:
                 break
             made = rungs
         if len(made) >= FEWEST_SIZES and made[0].steps[0] >= FEWEST_STEPS:
             return made
-    smallest = _rungs_below(job, known[: 2 * FEWEST_SIZES], RATIOS[-1] * guess.ratio, pricing)
+    smallest = _rungs_below(job, known[: 2 * FEWEST_SIZES], DESIGNS[-1][1] * guess.ratio, 0.0, pricing)
     raise InputError(
         f"no ladder fits: small rungs take {format_duration(sum(rung.seconds for rung in smallest))} of the {format_duration(seconds)} that there "
         f"are, and the smallest is trained for {smallest[0].steps[0]:,} steps",
@@ -129,8 +132,8 @@ def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: 
     )
 
 
-def _rungs_below(job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: float, pricing: Pricing) -> list[Rung]:
-    """Rungs whose largest is the last of `sizes`, the smallest first; `ratio` is the most data a parameter."""
+def _rungs_below(job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: float, power: float, pricing: Pricing) -> list[Rung]:
+    """Rungs whose largest is the last of `sizes`, the smallest first; `ratio` is the most data a parameter of the largest, `power` as in `DESIGNS`."""
     chosen: list[tuple[int, FamilyConfig]] = [sizes[-1]]
     for params, model in reversed(sizes[:-1]):
         if params <= STEP_DOWN * 1.1 * chosen[-1][0] and len(chosen) < SIZES:
@@ -139,7 +142,7 @@ def _rungs_below(job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: flo
     rungs = []
     for params, model in reversed(chosen):
         price = pricing.of(model)
-        longest = ratio * params / batch
+        longest = ratio * sizes[-1][0] * (params / sizes[-1][0]) ** power / batch
         steps = tuple(max(1, math.ceil(share * longest)) for share in HORIZONS)
         rungs.append(
             Rung(
