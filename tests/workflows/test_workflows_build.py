@@ -71,6 +71,9 @@ def test_a_build_stopped_after_its_comparison_compares_nothing_again(table, tmp_
     with pytest.raises(RunInterrupted, match="build --resume"):
         build(resume=tmp_path / "run")
     assert json.loads((tmp_path / "run" / "comparison.json").read_text())["trials"] == compared
+    (tmp_path / "run" / "trials.journal").unlink()
+    with pytest.raises(InputError, match="no longer in its storage"):
+        build(resume=tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ class Contest:
             reporter: whom to tell.
 
         Raises:
-            InputError: the data can't be learnt from, a setting is wrong, or the study in the storage is about something else.
+            InputError: the data can't be learnt from, a setting is wrong, or the study in the storage is about something else, or gone.
         """
         first = plain_recipe(asked.values, wanted_families(list(asked.families), None)[0])
         dataset = read(first, reporter)
@@ -216,6 +216,10 @@ class Contest:
         digest = dataset.digest()
         name = asked.study or f"data-{digest[:12]}"
         study = None if storage is None else Study.join(storage, name, owner=asked.owner, seed=first.seed)
+        if study is None and asked.seconds is not None:
+            raise InputError(
+                f"the study {name!r} is no longer in its storage {masked(storage or '')}", remedy="Bring it back, or start a new search"
+            )
         if study is not None:
             _check_same(study.plan, asked, digest, first.data.path)
             saved = {family: _for_this(validate(Recipe, values), first) for family, values in study.plan["recipes"].items()}
