@@ -20,7 +20,7 @@ from modelwright.evaluation.ties import pack
 from modelwright.models.network import Network
 from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.job import Job, Probe
-from modelwright.workflows.judge import FEWEST_JUDGED, OVERLAP, Thoroughness
+from modelwright.workflows.judge import FEWEST_JUDGED, OVERLAP, Thoroughness, judging_precision
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.space import Space
 from modelwright.workflows.study import RungResult, Trial
@@ -109,6 +109,7 @@ class Rungs:
             task,
             self.validation,
             replicates=REPLICATES,
+            precision=judging_precision(job),
             observe=lambda output, target: errors.append(errors_of(task, output, target).values),
         ).estimates
         estimate = measured[task.primary]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import nn
 
@@ -172,9 +173,15 @@ def deciding(splits: Mapping[str, Split]) -> str:
 
 
 def _evaluate(job: Job, network: nn.Module, split: Split, observe: Observer | None = None) -> Measured:
+    return evaluate(
+        network, job.task, split, replicates=REPLICATES, seed=job.recipe.seed, precision=judging_precision(job), observe=observe
+    )
+
+
+def judging_precision(job: Job) -> Literal["float32", "bfloat16"]:
+    """The number format in which the job's networks are judged."""
     as_trained = Thoroughness.of(job.dataset.schema).as_trained
-    precision = "bfloat16" if as_trained and job.training.precision == "bfloat16" else "float32"
-    return evaluate(network, job.task, split, replicates=REPLICATES, seed=job.recipe.seed, precision=precision, observe=observe)
+    return "bfloat16" if as_trained and job.training.precision == "bfloat16" else "float32"
 
 
 def judging_seconds(job: Job, network: nn.Module, baselines: Baselines | None = None) -> float:
