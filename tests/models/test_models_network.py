@@ -157,3 +157,8 @@ def test_heads_pool_what_a_backbone_leaves(pool):
     for name in ("cnn", "gru", "transformer"):
         network = build_network(SCHEMAS["color"], small(name).replace(pool="none"), 3, head=HeadConfig(pool=pool, dropout=0.1))
         assert network(inputs(SCHEMAS["color"])).shape == (5, 3)
+
+
+def test_a_network_that_no_memory_holds_is_wrong_input():
+    with pytest.raises(InputError, match="a network of 100T parameters is too large for the memory"):
+        build_network(SCHEMAS["mixed"], families["mlp"](width=10**7, depth=2), 2)

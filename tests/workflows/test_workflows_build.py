@@ -1,5 +1,6 @@
 """`build`: the whole main job on small data, and its budget."""
 
+import json
 import os
 import signal
 import time
@@ -8,10 +9,12 @@ import pytest
 
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
+from modelwright.workflows import build as build_module
 from modelwright.workflows.build import build
 from modelwright.workflows.candidates import batch_size
 from modelwright.workflows.halving_rungs import Rungs
 from modelwright.workflows.select import select
+from modelwright.workflows.train import train
 
 
 def test_from_data_to_a_proven_model(table, tmp_path):
@@ -45,10 +48,32 @@ def test_an_interrupted_comparison_goes_on(table, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "trials.journal").is_file()
     with pytest.raises(InputError, match="was made by build"):
         select(resume=tmp_path / "run")
+    with pytest.raises(InputError, match=r"before training began\. Go on with: modelwright build --resume"):
+        train(resume=tmp_path / "run")
     outcome = build(resume=tmp_path / "run")
     assert {trial["label"] for trial in outcome.details["comparison"]} >= {"mlp", "linear"}
     assert sum(trial["label"] == "mlp" for trial in outcome.details["comparison"]) == 1
     assert (tmp_path / "run" / "model" / "bundle.json").is_file()
+
+
+def test_a_build_stopped_after_its_comparison_compares_nothing_again(table, tmp_path, monkeypatch):
+    errors = iter([InputError("the disk is full"), KeyboardInterrupt()])
+
+    def stop(*arguments):
+        raise next(errors)
+
+    monkeypatch.setattr(build_module, "train_winner", stop)
+    monkeypatch.setattr(build_module, "COMPARISON_SHARE", 0.04)
+    with pytest.raises(InputError, match="the disk is full"):
+        build(str(table), budget="60s", families=["linear"], output=tmp_path / "run")
+    compared = json.loads((tmp_path / "run" / "comparison.json").read_text())["trials"]
+    assert compared
+    with pytest.raises(RunInterrupted, match="build --resume"):
+        build(resume=tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "comparison.json").read_text())["trials"] == compared
+    (tmp_path / "run" / "trials.journal").unlink()
+    with pytest.raises(InputError, match="no longer in its storage"):
+        build(resume=tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +86,11 @@ def test_an_interrupted_comparison_goes_on(table, tmp_path, monkeypatch):
         ({"settings": ["data.validation=0"]}, "validation"),
         ({"settings": ["training.batchsize=3"]}, "unknown key"),
         ({"settings": ["training.budget=1000 steps"]}, "can't spend"),
+        ({"settings": ["training=fast"]}, "can't read the setting training='fast'"),
+        ({"settings": ["data=null"]}, "can't read the setting data=None"),
+        ({"settings": ["training={batch_size: 32, budget: 0.1s}"]}, "too small"),
+        ({"settings": ["data={test: 0.2}"], "budget": "0.1s"}, "too small"),
+        ({"settings": ["model=3"]}, "unknown family '3'"),
     ],
 )
 def test_wrong_input_leaves_nothing(table, tmp_path, arguments, expected):

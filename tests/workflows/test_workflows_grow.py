@@ -73,6 +73,7 @@ def test_a_budget_of_0_grows_only(digits, command, tmp_path):
     for split, estimates in parent["splits"].items():
         assert answer["evaluation"]["splits"][split]["accuracy"] == estimates["accuracy"]
     assert not (tmp_path / "run" / "start").exists()
+    assert (tmp_path / "run" / "errors.json").is_file()
     assert command("train", "--resume", tmp_path / "run")[0] == 0
     again = mw.grow(tmp_path / "run", depth=2, budget=0, output=tmp_path / "again")
     rates = [yaml.safe_load((path / "recipe.yaml").read_text())["training"]["optimizer"] for path in (digits, again.run.path)]
@@ -104,6 +105,17 @@ def test_a_language_model_grows_and_writes(command, tmp_path):
     assert code == 0, err
     assert json.loads(out)["growth"]["equality"]["agreement"] == 1
     assert command("generate", tmp_path / "run", "--prompt", "the ", "--max-tokens", "5")[0] == 0
+
+
+def test_a_language_model_whose_settings_transfer_grows(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 300)
+    settings = ["model.family=lstm", "model.width=16", "model.depth=1", "data.context=16", "training.budget=5 steps", "baselines=false"]
+    train(str(text), output=tmp_path / "small", settings=[*settings, "transfer.base={width: 16}", "training.precision=float32"])
+    outcome = mw.grow(tmp_path / "small", width=2, budget="5 steps", output=tmp_path / "run")
+    assert outcome.details["growth"]["equality"]["agreement"] == 1
+    recipe = yaml.safe_load(outcome.run.recipe.read_text())
+    assert (recipe["head"]["scale"], recipe["transfer"]["base"]["width"]) == (1.0, 16)
 
 
 class _Interrupt(Hook):

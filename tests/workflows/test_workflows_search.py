@@ -10,6 +10,7 @@ import pytest
 
 from modelwright.core.config import validate
 from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.workflows import study as study_module
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.search import Search, SearchPlan, begin, best_trial
 from modelwright.workflows.space import Space
@@ -177,6 +178,29 @@ def test_an_interrupted_rung_is_done_again_and_nothing_else(tmp_path):
     assert best.label == "cnn x2"
 
 
+def test_a_search_that_is_over_trains_nothing_more_when_it_goes_on(journal):
+    plan = SearchPlan.of(4, 27)
+    study = study_in(journal)
+    begin(study, spaces(*SKILL))
+    assert search(study, Laboratory(by_family), plan, SKILL, 27).run().label == "cnn x2"
+    again = Laboratory(by_family)
+    assert search(study_in(journal), again, plan, SKILL, 0).run().label == "cnn x2"
+    assert not again.done
+
+
+def test_a_trial_that_failed_when_trained_longer_is_not_the_best_one(journal):
+    study = study_in(journal)
+    study.spaces = spaces("mlp", "cnn")
+    begin(study, study.spaces)
+    for trial, score in ((study.begin(), 0.9), (study.begin(), 0.8)):
+        study.report(trial.number, result(0, 1.0, score), score)
+    assert best_trial(study.trials()).family == "mlp"
+    study.fail(0)
+    assert best_trial(study.trials()).family == "cnn"
+    study.fail(1)
+    assert best_trial(study.trials()).family == "mlp"
+
+
 PROCESS = """
     import os, signal, sys, time
     sys.path.insert(0, {tests!r})
@@ -243,6 +267,22 @@ def test_two_processes_share_a_study(tmp_path, scheme):
     proposed = [str(trial.settings) for trial in trials if "x2" not in trial.label]
     assert len(set(proposed)) == len(proposed)
     assert study.plan["by"] in ("one", "two")
+
+
+def test_a_journal_outlives_a_process_that_was_killed_while_it_wrote(tmp_path, monkeypatch):
+    monkeypatch.setattr(study_module, "STALE_SECONDS", 3)
+    monkeypatch.chdir(tmp_path)
+    begin(study_in("journal:study"), spaces("mlp"))
+    with Path("study").open("ab") as file:
+        file.write(b'{"op_code": 4, "wor')
+    # The lock of one that was killed; a link to a relative path would lead nowhere.
+    Path("study.lock").symlink_to(tmp_path / "study")
+    study = study_in("journal:study", "other")
+    study.spaces = spaces("mlp")
+    trial = study.begin()
+    study.report(trial.number, result(0, 1.0, 0.9), 0.9)
+    again = study_in("journal:study", "third").trials()
+    assert [(seen.label, seen.owner, len(seen.results)) for seen in again] == [("mlp", "other", 1)]
 
 
 def test_who_joins_before_there_is_any_result_tries_something_new(journal):

@@ -22,6 +22,7 @@ from modelwright.data.config import DataConfig
 from modelwright.data.dataset import load
 from modelwright.evaluation.comparison import pack
 from modelwright.training.record import Record
+from modelwright.workflows import select as select_module
 from modelwright.workflows.contest import Asked, Found
 from modelwright.workflows.recipe import load_recipe
 from modelwright.workflows.search import SearchPlan
@@ -88,6 +89,27 @@ def test_an_interrupted_search_goes_on_in_the_middle_of_a_rung(table, tmp_path, 
     assert {trial["label"] for trial in found.report["trials"]} >= {"mlp"}
     assert (folder / "recipe.yaml").is_file()
     assert not (folder / "rungs").exists()
+
+
+def test_what_was_found_is_kept_whatever_becomes_of_the_winner(table, tmp_path, monkeypatch):
+    errors = iter([InputError("the budget is spent"), KeyboardInterrupt(), InputError("the budget is spent")])
+
+    def stop(run, *arguments):
+        (run.path / "recipe.yaml").write_text("half a run")
+        raise next(errors)
+
+    monkeypatch.setattr(select_module, "train_winner", stop)
+    monkeypatch.setattr(select_module, "COMPARISON_SHARE", 0.04)
+    folder = tmp_path / "found"
+    with pytest.raises(InputError, match="the budget is spent"):
+        select(str(table), budget="60s", families=["linear"], train=True, output=folder)
+    found = (folder / "trials.json").read_text()
+    with pytest.raises(RunInterrupted, match="select --resume"):
+        select(resume=folder)
+    with pytest.raises(InputError, match="the budget is spent"):
+        select(resume=folder)
+    assert (folder / "trials.json").read_text() == found
+    assert load_recipe(folder / "recipe.yaml").model.family == "linear"
 
 
 @pytest.mark.parametrize(

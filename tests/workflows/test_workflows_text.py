@@ -6,12 +6,14 @@ import random
 import pytest
 import torch
 
-from modelwright.core.errors import InputError
+from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
 from modelwright.data.corpus.config import CorpusConfig
 from modelwright.data.corpus.prepare import prepare
 from modelwright.evaluation.comparison import compare
 from modelwright.tasks.next_token import NextToken
+from modelwright.workflows import judge as judge_module
+from modelwright.workflows import train as train_module
 from modelwright.workflows.build import build
 from modelwright.workflows.candidates import BATCH_TOKENS
 from modelwright.workflows.evaluate import evaluate
@@ -63,6 +65,25 @@ def test_a_language_model_is_trained_judged_and_goes_on(text, tmp_path):
     assert again.splits["data"]["loss"].value > 0
     with pytest.raises(InputError, match="generate"):
         predict(tmp_path / "run", [str(text)])
+
+
+def test_a_run_that_goes_on_is_judged_on_as_much_as_it_would_have_been(text, tmp_path, monkeypatch):
+    held_out = []
+
+    def stop(run, job, *arguments):
+        held_out.append({name: len(split) for name, split in job.dataset.splits.items() if name != "train"})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(judge_module, "JUDGING_SHARE", 1e-6)
+    monkeypatch.setattr(judge_module, "FEWEST_JUDGED", 5)
+    monkeypatch.setattr(train_module, "_fit", lambda *arguments, **more: None)
+    monkeypatch.setattr(train_module, "_finish", stop)
+    changes = {"model": {"family": "gru", "width": 8, "depth": 1}, "training.budget": "60s", "baselines": False}
+    with pytest.raises(RunInterrupted):
+        train(str(text), output=tmp_path / "run", settings=SMALL, changes=changes)
+    with pytest.raises(RunInterrupted):
+        train(resume=tmp_path / "run")
+    assert held_out == [{"validation": 5, "test": 5}] * 2
 
 
 def test_a_corpus_of_another_tokenizer_is_refused(text, tmp_path):

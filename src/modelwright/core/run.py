@@ -147,13 +147,15 @@ class Run:
     def interruptible(self, verb: str, *, new: bool = True) -> Iterator[None]:
         """Leave nothing half-made: a `new` folder goes if wrong input or the user ends the block before there is anything to go on from.
 
+        Wrong input may come late too, as a full disk: what was trained by then is kept.
+
         Raises:
             RunInterrupted: the user ended the block; the message says what to type to go on.
         """
         try:
             yield
         except InputError:
-            if new and not self.state.exists():
+            if new and not self._holds_training():
                 shutil.rmtree(self.path, ignore_errors=True)
             raise
         except (KeyboardInterrupt, RunInterrupted) as stop:
@@ -164,6 +166,15 @@ class Run:
             if new:
                 shutil.rmtree(self.path, ignore_errors=True)
             raise RunInterrupted("Interrupted before there was anything to keep") from None
+
+    def _holds_training(self) -> bool:
+        """Whether a training was begun, or trials were compared."""
+        if self.state.exists():
+            return True
+        try:
+            return bool(json.loads(self.comparison.read_text(encoding="utf-8"))["trials"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
 
 def claim(parent: Path, stem: str) -> Path:

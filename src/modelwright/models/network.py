@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from modelwright.core.batch import Features, FeatureSpec
 from modelwright.core.errors import InputError, closest
 from modelwright.core.schema import Schema
+from modelwright.core.units import format_count
 from modelwright.models.family import FamilyConfig, families
 from modelwright.nn.cache import Cache
 from modelwright.nn.head import Head, HeadConfig
@@ -223,8 +224,17 @@ def build_network(
         seed: decides every initial weight; None where all of them are read from a file at once.
 
     Raises:
-        InputError: the parts don't fit; the message names them and what would.
+        InputError: the parts don't fit; the message names them and what would. Or the memory doesn't hold the network.
     """
-    network = meta_network(schema, family, outputs, stem=stem, head=head).to_empty(device="cpu")
+    network = meta_network(schema, family, outputs, stem=stem, head=head)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    try:
+        network = network.to_empty(device="cpu")
+    except RuntimeError as error:
+        if "allocate" not in str(error):
+            raise
+        raise InputError(
+            f"a network of {format_count(parameters)} parameters is too large for the memory", remedy="Choose a smaller width or depth"
+        ) from None
     network.init_weights(seed)
     return network

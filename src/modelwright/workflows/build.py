@@ -83,6 +83,9 @@ def _build(asked: Asked, run: Run | None, reporter: Reporter, started: float) ->
     """
     import_ahead(JOURNAL)
     contest = Contest.of(asked, None if run is None else _storage(run), reporter)
+    if run is not None:
+        # What had to be read and timed again is not counted twice.
+        started = time.monotonic() - asked.spent
     if asked.seconds is None:
         contest = contest.within(COMPARISON_SHARE * left_for_training(contest.any_probe, started))
     new = run is None
@@ -160,4 +163,4 @@ def _resume(run: Run, reporter: Reporter, started: float) -> Outcome:
     if run.state.is_file() or not run.comparison.is_file():
         return train_run(resume=run.path, reporter=reporter, started=started)
     asked = Asked.saved(run, "build")
-    return _build(asked, run, reporter, started - asked.spent)
+    return _build(asked, run, reporter, started)

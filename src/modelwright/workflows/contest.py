@@ -94,8 +94,16 @@ class Asked:
         Raises:
             InputError: a setting can't be read, or the budget is none of time.
         """
-        values: dict[str, Any] = {"name": data_name(str(data)), "data": {"path": str(data)}, "training": {"budget": str(budget)}}
+        told: dict[str, Any] = {"data": {"path": str(data)}, "training": {"budget": str(budget)}}
+        values: dict[str, Any] = {"name": data_name(str(data)), **{part: dict(about) for part, about in told.items()}}
         apply(values, settings, changes)
+        for part, about in told.items():
+            if not isinstance(values[part], dict):
+                raise InputError(
+                    f"can't read the setting {part}={values[part]!r}",
+                    expected=f"one of its settings, like {part}.{next(iter(about))}=VALUE",
+                )
+            values[part] = {**about, **values[part]}
         asked = Budget.parse(values["training"]["budget"])
         if asked.seconds is None:
             raise InputError(
@@ -104,7 +112,7 @@ class Asked:
         model = values.get("model")
         named = model.get("family") if isinstance(model, dict) else model
         owner = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
-        wanted = tuple(families or ([named] if named else []))
+        wanted = tuple(families or ([str(named)] if named else []))
         return cls(verb, values, wanted, None if output is None else str(output), owner=owner, **more)
 
     @classmethod
@@ -199,7 +207,7 @@ class Contest:
             reporter: whom to tell.
 
         Raises:
-            InputError: the data can't be learnt from, a setting is wrong, or the study in the storage is about something else.
+            InputError: the data can't be learnt from, a setting is wrong, or the study in the storage is about something else, or gone.
         """
         first = plain_recipe(asked.values, wanted_families(list(asked.families), None)[0])
         dataset = read(first, reporter)
@@ -208,6 +216,10 @@ class Contest:
         digest = dataset.digest()
         name = asked.study or f"data-{digest[:12]}"
         study = None if storage is None else Study.join(storage, name, owner=asked.owner, seed=first.seed)
+        if study is None and asked.seconds is not None:
+            raise InputError(
+                f"the study {name!r} is no longer in its storage {masked(storage or '')}", remedy="Bring it back, or start a new search"
+            )
         if study is not None:
             _check_same(study.plan, asked, digest, first.data.path)
             saved = {family: _for_this(validate(Recipe, values), first) for family, values in study.plan["recipes"].items()}
@@ -254,7 +266,6 @@ class Contest:
                 return joined.search(run, storage, reporter, started)
         elif asked.storage is None:
             study.adopt()
-        asked.save(run)
         plan = SearchPlan(**{**study.plan["search"], "rungs": tuple(study.plan["search"]["rungs"])})
         rungs = Rungs(self.probed, self.spaces, self.validation.sample(study.plan["judged"]), run.path / "rungs", reporter)
         assert asked.seconds is not None, "decide first how long to search"
@@ -267,6 +278,7 @@ class Contest:
             board.update(trials)
 
         search = Search(study, self.spaces, plan, rungs, deadline, higher_is_better=higher, notice=notice)
+        notice(study.trials())
         try:
             with board, storage_errors(storage):
                 best = search.run()

@@ -16,14 +16,16 @@ from modelwright.core.errors import InputError
 from modelwright.core.run import Run, write_atomic
 from modelwright.core.units import format_count
 from modelwright.data.dataset import Dataset
+from modelwright.evaluation.examplewise import ErrorLog
 from modelwright.evaluation.summary import Evaluation, label
 from modelwright.growth.network import Equality, Grown, compare_outputs, grow_network
 from modelwright.metrics.estimate import show
 from modelwright.models.family import FamilyConfig
 from modelwright.models.network import Network, build_network
+from modelwright.nn.token_head import TokenHead
 from modelwright.serving.bundle import Bundle, load_bundle, save_bundle
 from modelwright.training.machine import prepare_machine
-from modelwright.workflows.finish import Outcome, bundle_config, prove, say_shipped, ship
+from modelwright.workflows.finish import Outcome, bundle_config, keep_errors, prove, say_shipped, ship
 from modelwright.workflows.job import Job, device, probe, read
 from modelwright.workflows.judge import affordable, judge
 from modelwright.workflows.recipe import Recipe, apply, dump_recipe, load_recipe
@@ -78,7 +80,7 @@ def grow(
     bundle = _finished(parent)
     if width == depth == 1:
         raise InputError("nothing is to grow", expected="a factor above 1", remedy="Give --width 2, --depth 2 or both")
-    recipe, only = load_recipe(parent.recipe), str(budget) == "0"
+    recipe, only = _scoring_alike(load_recipe(parent.recipe), bundle.network), budget in (0, "0")
     # A run that was grown itself has a lower rate already.
     slower = 1 if only or parent.start.exists() else SLOWER
 
@@ -95,10 +97,10 @@ def grow(
     sizes = {"parameters_before": _parameters(bundle.network), "parameters": _parameters(network)}
     details = {"run": str(parent.path), "width": width, "depth": depth, **sizes, "equality": equality.to_json()}
     _say(job, details, equality, reporter)
-    if only:
-        return _ship_only(job, network, details, output, reporter, started)
     timed = probe(job)
     timed = replace(timed, job=timed.job.on(affordable(dataset, [timed])))
+    if only:
+        return _ship_only(timed.job, network, details, output, reporter, started)
     new = Run.create(job.recipe.name, None if output is None else Path(output))
     with new.interruptible("train"):
         new.ledger.measure(DIFFERENCE, "1", equality.difference)
@@ -151,6 +153,13 @@ def _changed(recipe: Recipe, family: FamilyConfig, settings: Iterable[str], budg
     values["model"] = family.model_dump(mode="json")
     apply(values, settings, {"training.budget": budget})
     return validate(Recipe, values)
+
+
+def _scoring_alike(recipe: Recipe, network: Network) -> Recipe:
+    """A recipe whose settings transfer from a smaller model, with the scale by which the network scores tokens: `auto` would follow its growth."""
+    if recipe.transfer is None or not isinstance(network.head, TokenHead):
+        return recipe
+    return recipe.replace(head=recipe.head.replace(scale=network.head.scale))
 
 
 def _check_data(dataset: Dataset, bundle: Bundle, recipe: Recipe) -> None:
@@ -220,10 +229,12 @@ def _ship_only(
     with run.interruptible("grow"):
         reporter.attach(run.log)
         write_atomic(run.recipe, dump_recipe(job.recipe))
-        evaluation = judge(job, network.to(device()), {})
+        errors = ErrorLog(job.task)
+        evaluation = judge(job, network.to(device()), {}, errors)
         run.ledger.measure(DIFFERENCE, "1", details["equality"]["difference"])
         run.ledger.measure("parameters", "1", details["parameters"])
         size = ship(run, job, network, evaluation)
+        keep_errors(run, job, errors)
         run.write_json(run.state, {"digest": job.dataset.digest(), "details": {"growth": details}})
     prove(run, evaluation, reporter)
     say_shipped(run, size, reporter)

@@ -18,7 +18,7 @@ from modelwright.evaluation.latency import latency
 from modelwright.models.network import Network
 from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.job import Job, Probe
-from modelwright.workflows.judge import FEWEST_JUDGED, OVERLAP, Thoroughness
+from modelwright.workflows.judge import FEWEST_JUDGED, OVERLAP, Thoroughness, judging_precision
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.space import Space
 from modelwright.workflows.study import RungResult, Trial
@@ -26,10 +26,10 @@ from modelwright.workflows.study import RungResult, Trial
 FEWEST_STEPS = 20
 """A training of fewer steps tells nothing."""
 REPLICATES = 100
-JUDGED_SHARE = 0.1
-"""Share of the shortest rung that judging a text may take."""
+JUDGED_SHARE, LATENCY_SHARE = 0.1, 0.02
+"""Shares: of the shortest rung that judging a text may take, and of a rung that timing one example may take."""
 LATENCY_SECONDS = 0.05
-"""For timing answers to one example, about."""
+"""For timing answers to one example, at most."""
 
 
 def judged_examples(probed: Mapping[str, Probe], seconds: float) -> int:
@@ -81,7 +81,9 @@ class Rungs:
             found = self._judge(job, network, rung, seconds, result.steps, result.samples_per_second)
         except DivergedError:
             return self._drop(trial, "diverged")
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate" not in str(error):
+                raise
             return self._drop(trial, "is too large for the memory")
         except InputError as error:
             return self._drop(trial, str(error))
@@ -105,6 +107,7 @@ class Rungs:
             task,
             self.validation,
             replicates=REPLICATES,
+            precision=judging_precision(job),
             observe=lambda output, target: errors.append(errors_of(task, output, target).values),
         ).estimates
         estimate = measured[task.primary]
@@ -124,12 +127,12 @@ class Rungs:
             loss=tie.value if tie else -sign * estimate.value,
             parameters=job.count.total_parameters,
             size=sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
-            latency=_latency(job, network),
+            latency=_latency(job, network, LATENCY_SHARE * seconds),
             errors=pack(torch.cat(errors)),
         )
 
 
-def _latency(job: Job, network: Network) -> float:
-    """Median seconds of a forward pass on one example."""
+def _latency(job: Job, network: Network, most: float) -> float:
+    """Median seconds of a forward pass on one example, timed for about `most` seconds."""
     batch = job.dataset.splits["validation"].gather(torch.zeros(1, dtype=torch.int64))
-    return latency(network, batch.to(next(network.parameters()).device).inputs, seconds=LATENCY_SECONDS).median
+    return latency(network, batch.to(next(network.parameters()).device).inputs, seconds=min(most, LATENCY_SECONDS)).median

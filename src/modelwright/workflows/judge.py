@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import nn
 
@@ -122,8 +123,12 @@ def affordable(dataset: Dataset, timed: Sequence[Probe]) -> Dataset:
     share = JUDGING_SHARE * budget / (each * max(1, sum(map(len, held_out.values()))))
     if share >= 1:
         return dataset
-    cut = {name: split.sample(max(FEWEST_JUDGED, round(share * len(split)))) for name, split in held_out.items()}
-    return replace(dataset, splits={**dataset.splits, **cut})
+    return cut(dataset, {name: max(FEWEST_JUDGED, round(share * len(split))) for name, split in held_out.items()})
+
+
+def cut(dataset: Dataset, sizes: Mapping[str, int]) -> Dataset:
+    """The data set with some splits cut to at most so many examples, evenly spread."""
+    return replace(dataset, splits={name: split.sample(sizes.get(name, len(split))) for name, split in dataset.splits.items()})
 
 
 def judged_splits(job: Job) -> dict[str, Split]:
@@ -168,9 +173,15 @@ def deciding(splits: Mapping[str, Split]) -> str:
 
 
 def _evaluate(job: Job, network: nn.Module, split: Split, observe: Observer | None = None) -> Measured:
+    return evaluate(
+        network, job.task, split, replicates=REPLICATES, seed=job.recipe.seed, precision=judging_precision(job), observe=observe
+    )
+
+
+def judging_precision(job: Job) -> Literal["float32", "bfloat16"]:
+    """The number format in which the job's networks are judged."""
     as_trained = Thoroughness.of(job.dataset.schema).as_trained
-    precision = "bfloat16" if as_trained and job.training.precision == "bfloat16" else "float32"
-    return evaluate(network, job.task, split, replicates=REPLICATES, seed=job.recipe.seed, precision=precision, observe=observe)
+    return "bfloat16" if as_trained and job.training.precision == "bfloat16" else "float32"
 
 
 def judging_seconds(job: Job, network: nn.Module, baselines: Baselines | None = None) -> float:

@@ -21,6 +21,8 @@ SIZE_SHARE = 0.2
 SHORTER = 0.8
 """A rung may be cut to that share of its seconds where time runs out; where even that is too much, it is left out."""
 
+LARGER = " x2"
+"""How a trial that is another one at twice its width is told from it."""
 MOST_FAILURES = 5
 """After so many trials in a row that couldn't be trained, no more are proposed."""
 
@@ -191,16 +193,16 @@ class Search:
         return self._sign * (result.score - 1e-4 * loss)
 
     def _try_larger(self, best: Trial) -> None:
-        """The best trial once more at twice its width, at the rung that it reached, if nobody did so yet."""
+        """The best trial once more at twice its width, at the rung that it reached, if it is not such a one, and nobody did so yet."""
         assert best.last is not None
-        if self.plan.larger < 0.5 * self.plan.rungs[best.last.rung]:
+        if best.label.endswith(LARGER) or self.plan.larger < 0.5 * self.plan.rungs[best.last.rung]:
             return
         settings = self._spaces[best.family].wider(best.settings)
         if settings is None:
             return
         trial = next((seen for seen in self.study.trials() if seen.family == best.family and seen.settings == settings), None)
         if trial is None:
-            self.study.enqueue(best.family, settings, f"{best.label} x2", best.last.rung)
+            self.study.enqueue(best.family, settings, f"{best.label}{LARGER}", best.last.rung)
             trial = self.study.begin()
         if trial.results or not self._is_mine(trial):
             return
@@ -208,8 +210,9 @@ class Search:
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
-    """The best of those that were trained longest; None if none was trained."""
-    results = {id(trial.last): trial for trial in trials if trial.last}
+    """The best of those that were trained longest, but for those that failed when trained longer still; None if none was trained."""
+    trained = [trial for trial in trials if trial.last]
+    results = {id(trial.last): trial for trial in [trial for trial in trained if trial.state != "failed"] or trained}
     if not results:
         return None
     furthest = max(trial.last.rung for trial in results.values() if trial.last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -121,6 +122,9 @@ def _select(asked: Asked, run: Run | None, reporter: Reporter, started: float) -
     import_ahead(asked.storage)
     plots = _can_plot(reporter)
     contest = Contest.of(asked, asked.storage or (None if run is None else _file(run)), reporter)
+    if run is not None:
+        # What had to be read and timed again is not counted twice.
+        started = time.monotonic() - asked.spent
     if asked.seconds is None:
         contest = contest.within(_search_seconds(contest, started))
     new = run is None
@@ -139,6 +143,8 @@ def _select(asked: Asked, run: Run | None, reporter: Reporter, started: float) -
         outcome = None
         if asked.train:
             reporter.say("winner", f"{standings.best.trial.label} is trained afresh with what is left of {asked.budget}")
+            # What a process left there that was stopped before training began.
+            shutil.rmtree(run.path / WINNER, ignore_errors=True)
             outcome = train_winner(Run.create(contest.name, run.path / WINNER), found, reporter, started)
     return Selection(run.path, standings.to_json(), time.monotonic() - started, outcome)
 
@@ -214,7 +220,7 @@ def _resume(run: Run, storage: str | None, reporter: Reporter, started: float) -
     asked = replace(asked, storage=storage or asked.storage)
     report, winner = run.path / STANDINGS, run.path / WINNER
     if not report.is_file() or (asked.train and not (winner / "run.json").is_file()):
-        return _select(asked, run, reporter, started - asked.spent)
+        return _select(asked, run, reporter, started)
     outcome = train_run(resume=winner, reporter=reporter, started=started - asked.spent) if asked.train else None
     found = json.loads(report.read_text(encoding="utf-8"))
     reporter.say("done", f"{run.path} is finished already: {found['verdict']}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import random
 import time
 import warnings
@@ -24,6 +25,8 @@ CHANGED = 3
 """Settings that a proposal near a good trial changes."""
 ATTEMPTS = 5
 """How often it is tried to make the tables of a database."""
+STALE_SECONDS = 5
+"""After so long a lock on a journal is taken to be that of a process that was killed: writing a line takes milliseconds."""
 LOCK_SECONDS = 60
 """How long a process waits for a file that another one writes, and for the plan of a study that another one begins."""
 
@@ -318,17 +321,33 @@ def import_ahead(storage: str | None) -> None:
 
 def _storage(optuna: Any, url: str) -> Any:
     if url.startswith(JOURNAL):
-        path = Path(url.removeprefix(JOURNAL))
+        # The lock is a link to the path; one to a relative path would lead nowhere, and a process that waits for it would wait forever.
+        path = Path(url.removeprefix(JOURNAL)).absolute()
         if not path.parent.is_dir():
             raise InputError("has no folder to lie in", where=path, remedy="Make it first, or choose another --storage")
         journal = optuna.storages.journal
-        return optuna.storages.JournalStorage(journal.JournalFileBackend(str(path)))
+        lock = journal.JournalFileSymlinkLock(str(path), grace_period=STALE_SECONDS)
+        _mend(path, lock)
+        return optuna.storages.JournalStorage(journal.JournalFileBackend(str(path), lock_obj=lock))
     if "://" not in url:
         raise InputError(
             f"can't read the storage {url!r}",
             expected=f"an Optuna storage URL, like sqlite:///study.sqlite3 or postgresql://user@host/name, or {JOURNAL}PATH",
         )
     return _database(optuna, url)
+
+
+def _mend(journal: Path, lock: Any) -> None:
+    """Cut off a last line that a killed process left half written; the next one would be written behind it, and nobody could read either."""
+    if not journal.exists():
+        return
+    lock.acquire()
+    try:
+        content = journal.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(journal, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 def _database(optuna: Any, url: str) -> Any:

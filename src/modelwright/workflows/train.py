@@ -30,7 +30,7 @@ from modelwright.workflows.expect import MEMORY_SPREAD, Expectation, device_name
 from modelwright.workflows.finish import Outcome, keep_errors, prove, say_shipped, ship, show_evaluation
 from modelwright.workflows.here import MEMORY, STEP, remember
 from modelwright.workflows.job import Job, Probe, probe, read
-from modelwright.workflows.judge import Baselines, affordable, fit_baselines, judge, judging_seconds
+from modelwright.workflows.judge import Baselines, affordable, cut, fit_baselines, judge, judging_seconds
 from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, load_recipe
 from modelwright.workflows.report import report_in_time, report_seconds
 from modelwright.workflows.reporter import Reporter
@@ -116,16 +116,15 @@ def run_job(
     write_atomic(run.recipe, dump_recipe(job.recipe))
     if job.dataset.report.quarantine:
         write_quarantine(job.dataset.report, run.quarantine)
-    budget = job.training.budget
-    allowed = BASELINE_SECONDS if budget.seconds is None else BASELINE_SHARE * budget.seconds
     expected = expect(timed)
-    baselines = fit_baselines(job, allowed)
+    baselines = fit_baselines(job, _baseline_seconds(job))
     network = job.network()
     seconds = _training_seconds(job, network, baselines, started, reported=run.comparison.is_file())
     state = {
         "digest": job.dataset.digest(),
         "report": job.dataset.report.to_dict(),
         "data_schema": job.dataset.schema.model_dump(mode="json"),
+        "held_out": {name: len(split) for name, split in job.dataset.splits.items() if name != "train"},
         "training_seconds": seconds,
         "details": dict(details or {}),
         "plain": {} if expected is None else expected.plain,
@@ -135,6 +134,12 @@ def run_job(
     state["memory_counted"] = reset_peak()
     result = _fit(run, job, network, seconds, reporter, resume=False)
     return _finish(run, job, network, result, baselines, reporter, started, state)
+
+
+def _baseline_seconds(job: Job) -> float:
+    """What all baselines together may take."""
+    budget = job.training.budget.seconds
+    return BASELINE_SECONDS if budget is None else BASELINE_SHARE * budget
 
 
 def _training_seconds(job: Job, network: Network, baselines: Baselines, started: float, *, reported: bool) -> float | None:
@@ -262,15 +267,16 @@ def _resume(run: Run, reporter: Reporter, started: float) -> Outcome:
         show_evaluation(evaluation, reporter)
         return Outcome(run, evaluation, 0.0, {})
     if not run.state.is_file():
-        raise InputError("was stopped before training began", where=run.path, remedy="Remove the folder and start again")
+        compared = f"Go on with: modelwright build --resume {run.path}" if run.comparison.is_file() else None
+        raise InputError("was stopped before training began", where=run.path, remedy=compared or "Remove the folder and start again")
     recipe = load_recipe(run.recipe)
     dataset = read(recipe, reporter)
     state = json.loads(run.state.read_text(encoding="utf-8"))
     if dataset.digest() != state["digest"]:
         raise InputError("the data changed since the run began", where=recipe.data.path, remedy="Bring the data back, or start a new run")
-    job = replace(Job.make(recipe, dataset), start=run.start if run.start.exists() else None)
+    job = replace(Job.make(recipe, cut(dataset, state["held_out"])), start=run.start if run.start.exists() else None)
     reporter.attach(run.log)
-    baselines = fit_baselines(job, BASELINE_SECONDS)
+    baselines = fit_baselines(job, _baseline_seconds(job))
     network = job.network()
     result = _fit(run, job, network, state["training_seconds"], reporter, resume=True)
     return _finish(run, job, network, result, baselines, reporter, started, state)
