@@ -134,7 +134,7 @@ def law(
 
     Args:
         runs: a CSV or TSV file with a header and a run a row.
-        columns: names of columns by `params`, `data`, `compute`, `unique`, `loss`, `accuracy`; `name*1e9` for other units.
+        columns: names of columns by `params`, `data`, `compute`, `unique`, `epochs`, `loss`, `accuracy`; `name*1e9` for other units.
         where: conditions on columns that a run must meet.
         form: the form of the law; the one that foretells the largest runs best if not said.
         predict: points like `params=6.9e9,data=138e9`.
@@ -159,7 +159,7 @@ def law(
     found = find_law(table.points, table.values, table.measure, candidates=candidates, every_run=every_run, flops=table.flops, seed=seed)
     _check_axes(found, asked)
     optima = [best for compute in optimal if (best := _optimum(found, compute)) is not None]
-    judged = asked or [_ahead(found)]
+    judged = [*asked, *(best.point() for best in optima)] or [_ahead(found)]
     reason = next((why for points in judged if (why := found.objection(points, decision))), None)
     answer = LawAnswer(
         law=found,
@@ -198,7 +198,7 @@ def _asked(table: RunTable, targets: list[dict[str, float]], file: Path | str | 
     if file is not None:
         read, values = read_targets(file, table.columns, table.flops)
         points += [read.take(np.array([row])) for row in range(len(read))]
-        measured += [None] * len(read) if values is None else [float(value) for value in values]
+        measured += values
     if "unique" in table.points:
         points = [point if "unique" in point or "data" not in point else point.with_axis("unique", point["data"]) for point in points]
     return points, measured
@@ -209,6 +209,8 @@ def _check_axes(found: Law, asked: list[Points]) -> None:
         lacking = [axis for axis in (*found.fit.form.needs, "compute") if axis not in point]
         if lacking:
             raise InputError(f"a point to foretell lacks {' and '.join(lacking)}", expected=f"{', '.join(found.fit.form.needs)}")
+        if "unique" in point and "unique" not in found.points:
+            raise InputError("a point to foretell tells unique data, and the runs don't", remedy="Name their column by --unique")
 
 
 def _ahead(found: Law) -> Points:

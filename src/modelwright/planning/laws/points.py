@@ -59,8 +59,8 @@ class Points:
         return {**means, "unique": means["data"]} if "unique" in means and "data" in means else means
 
     def over(self, center: Mapping[str, float]) -> Self:
-        """The same in units of `center`, so that powers of them are near 1."""
-        return type(self)({axis: column / center[axis] for axis, column in self.axes.items()})
+        """The same in units of `center`, so that powers of them are near 1; without the axes that it doesn't have."""
+        return type(self)({axis: column / center[axis] for axis, column in self.axes.items() if axis in center})
 
 
 def sizes(column: np.ndarray, factor: float = 1.15) -> np.ndarray:
