@@ -71,8 +71,12 @@ class NextRun:
     width_after: float
 
     def __str__(self) -> str:
+        return self.told("tokens")
+
+    def told(self, unit: str) -> str:
+        """In words; `unit` is that of data."""
         parts = [
-            f"{format_count(self.axes[axis])} {unit}" for axis, unit in (("params", "parameters"), ("data", "tokens")) if axis in self.axes
+            f"{format_count(self.axes[axis])} {what}" for axis, what in (("params", "parameters"), ("data", unit)) if axis in self.axes
         ]
         what = " on ".join(parts) or "a run"
         cost = f" ({self.axes['compute']:.1e} FLOPs)" if "compute" in self.axes else ""
