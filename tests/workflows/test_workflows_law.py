@@ -156,6 +156,13 @@ def test_epochs_stand_for_unique_data(tmp_path, good):
     assert told.axes["data"] == 4e10
 
 
+def test_repetition_is_refused_where_no_run_repeats(tmp_path, good):
+    rows = [f"{row},{row.split(',')[1]}" for row in good]
+    path = table(tmp_path, rows, "params,tokens,loss,unique")
+    assert law(path, predict=["params=5e9,data=1e11,unique=5e10"]).identified
+    assert "read 100 times" in str(law(path, predict=["params=5e9,data=1e11,unique=1e9"]).reason)
+
+
 def test_the_best_size_is_refused_where_runs_do_not_tell_it(tmp_path):
     rows = [f"{params:g},{20 * params:g},{loss(params, 20 * params):.4f}" for params in np.geomspace(1e7, 1e9, 8)]
     answer = law(table(tmp_path, rows), form="tied", optimal=[1e25])

@@ -34,6 +34,8 @@ SEARCHED = 2000
 """Sizes among which the best one for a compute is looked for."""
 LARGEST = 0.8
 """Quantile of the compute from which runs are the largest ones."""
+AS_GOOD_AS_NEW = 4.0
+"""Times that data may be read with hardly any loss (Muennighoff et al. 2023, abstract)."""
 BREADTH = 2.0
 """Factor by which runs must differ across the line along which size and data grow, for them to tell what lies so far off it."""
 
@@ -144,7 +146,8 @@ class Law:
             decision: half-width of an interval, relative to its value, that is still of use; the gain over the best run if not said.
         """
         of_runs = self._few_sizes() or self._no_trend() or self._floor()
-        return of_runs or self._too_far(targets) or self._off_the_line(targets) or self._too_wide(targets, decision)
+        beyond = self._too_far(targets) or self._off_the_line(targets) or self._read_again(targets)
+        return of_runs or beyond or self._too_wide(targets, decision)
 
     def _few_sizes(self) -> str | None:
         runs = self.points.take(self.choice.kept)
@@ -204,6 +207,15 @@ class Law:
             f"size and data vary along one line only in the runs, and {params} parameters on {data} lie off it: add runs of the same sizes "
             "with other amounts of data"
         )
+
+    def _read_again(self, targets: Points) -> str | None:
+        if "unique" not in targets or "unique" not in self.points or "unique" in self.fit.form.needs:
+            return None
+        runs = self.points.take(self.choice.kept)
+        times = float((targets["data"] / targets["unique"]).max())
+        if times > AS_GOOD_AS_NEW and not (runs["data"] > 1.01 * runs["unique"]).any():
+            return f"data is to be read {times:.0f} times, and no run read any twice: add runs that did"
+        return None
 
     def _too_wide(self, targets: Points, decision: float | None) -> str | None:
         value, low, high = self.predict(targets)

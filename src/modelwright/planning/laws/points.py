@@ -64,9 +64,12 @@ class Points:
 
 
 def sizes(column: np.ndarray, factor: float = 1.15) -> np.ndarray:
-    """The number (n,) of each point's size, from the smallest on; sizes within `factor` of the next smaller one are the same."""
+    """The number (n,) of each point's size, from the smallest on; those within `factor` of the smallest one of a size are of that size."""
     order = np.argsort(column, kind="stable")
-    steps = np.diff(np.log(column[order])) > np.log(factor)
     numbers = np.empty(len(column), dtype=int)
-    numbers[order] = np.concatenate([[0], np.cumsum(steps)])
+    number, smallest = -1, -np.inf
+    for place in order:
+        if column[place] > factor * smallest:
+            number, smallest = number + 1, column[place]
+        numbers[place] = number
     return numbers
