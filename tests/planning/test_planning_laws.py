@@ -228,6 +228,16 @@ def test_the_next_run_narrows_the_interval():
     assert width(again) < width(law)
 
 
+def test_a_next_run_where_the_largest_models_saw_little_data():
+    """Runs of equal compute, as in Hoffmann et al. 2022, figure 3."""
+    compute = np.repeat(np.geomspace(1e18, 1e20, 5), 9)
+    params = np.tile(np.geomspace(1 / 6, 6, 9), 5) * (compute / 120) ** 0.5
+    points = Points({"params": params, "compute": compute})
+    run = find_law(points, noisy(chinchilla(points), 0.01), "loss").next_run(Points({"params": np.array([7e9]), "data": np.array([140e9])}))
+    assert run is not None
+    assert run.axes["compute"] <= 0.1 * 6 * 7e9 * 140e9
+
+
 def test_the_best_size_is_that_of_the_closed_form():
     """Hoffmann et al. 2022, equation 4."""
     points = grid(count=8)

@@ -13,7 +13,7 @@ from rich.table import Table
 from modelwright.core.disk import disk_errors, written_aside
 from modelwright.core.errors import InputError
 from modelwright.core.units import format_count
-from modelwright.planning.laws.choice import FEWEST_TOKENS_PER_PARAMETER, possible_forms, under_trained
+from modelwright.planning.laws.choice import FEWEST_TOKENS_PER_PARAMETER, choose, possible_forms, under_trained
 from modelwright.planning.laws.form import Form, forms
 from modelwright.planning.laws.law import Law, NextRun, Optimum, Range, find_law
 from modelwright.planning.laws.points import AXES, Points
@@ -281,14 +281,12 @@ def _embedding_warning(table: RunTable, candidates: list[Form], error: float | N
     share = 1 - counts[smallest] / table.points["params"][smallest]
     if share < EMBEDDINGS or error is None:
         return []
-    other = find_law(
-        Points({**table.points.axes, "params": counts}), table.values, table.measure, candidates=candidates, every_run=every_run
-    )
-    if other.choice.error is None or other.choice.error > CLEARLY * error:
+    other = choose(candidates, Points({**table.points.axes, "params": counts}), table.values, every_run=every_run)
+    if other.error is None or other.error > CLEARLY * error:
         return []
     return [
         f"embeddings are {share:.0%} of the smallest run's parameters, and counting them misleads: by {name} the largest runs are foretold "
-        f"{other.choice.error:.1%} off instead of {error:.1%}; try --params {name}"
+        f"{other.error:.1%} off instead of {error:.1%}; try --params {name}"
     ]
 
 

@@ -252,16 +252,25 @@ class Law:
     def _candidates(self, targets: Points) -> list[dict[str, float]]:
         """Runs that cost a small part of the compute that is asked for: larger ones; or where data doesn't vary, the same on less and more of it."""
         runs = self.points.take(self.choice.kept)
-        limit = max(RUNG_SHARE * float(targets["compute"].max()), 2 * runs["compute"].max())
+        dearest = runs["compute"].max()
+        limit = max(RUNG_SHARE * float(targets["compute"].max()), 2 * dearest)
         if not {"params", "data"} <= set(self.fit.form.needs):
-            made = [{"compute": factor * runs["compute"].max()} for factor in LARGER]
+            made = [{"compute": factor * dearest} for factor in LARGER]
             return [row for row in made if row["compute"] <= limit]
         if self._off_the_line(targets):
             pairs = [(size, times * data) for size, data in zip(runs["params"], runs["data"], strict=True) for times in (0.25, 4.0)]
-        else:
-            ratio = max(float(np.median(runs["data"] / runs["params"])), 1e-9)
-            larger = [factor * runs["params"].max() for factor in LARGER]
-            pairs = [(size, times * ratio * size) for size in larger for times in (0.5, 1.0, 2.0)]
+            return self._within(limit, pairs)
+        # The largest models may have seen so little data that larger ones cost too much; then it is the dearest runs that are enlarged.
+        costly = runs.take(runs["compute"] > 0.5 * dearest)
+        for size, known in ((runs["params"].max(), runs), (np.median(costly["params"]), costly)):
+            ratio = max(float(np.median(known["data"] / known["params"])), 1e-9)
+            made = self._within(limit, [(factor * size, times * ratio * factor * size) for factor in LARGER for times in (0.5, 1.0, 2.0)])
+            if made:
+                return made
+        return []
+
+    def _within(self, limit: float, pairs: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
+        """Runs of sizes on data, those that cost no more than `limit`."""
         made = [{"params": float(size), "data": float(data), "compute": float(self.flops * size * data)} for size, data in pairs]
         if "unique" in self.fit.form.needs:
             made = [row | {"unique": row["data"]} for row in made]
