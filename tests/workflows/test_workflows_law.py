@@ -106,6 +106,8 @@ def test_accuracy(tmp_path):
     told = answer.to_json()["predictions"][0]
     assert told["low"] <= told["accuracy"] <= told["high"] <= 1
     assert told["accuracy"] == pytest.approx(0.894, abs=0.02)
+    signed = law(table(tmp_path, [f"{row}%" for row in rows], "flops,top1"), columns={"accuracy": "top1"}, predict=["compute=1e21"])
+    assert signed.predictions == answer.predictions
 
 
 def test_a_table_of_points_with_measurements(tmp_path, good):

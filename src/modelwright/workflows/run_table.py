@@ -45,7 +45,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le, ">=": operator.ge, "!=": operator.ne, "<": operator.lt, ">": operator.gt, "=": operator.eq,
 }  # fmt: skip
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMgGbBtT]?)")
+_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMgGbBtT]?|%)")
 
 
 @dataclass(frozen=True)
@@ -385,9 +385,9 @@ def _positive(text: str, column: _Column, where: str) -> float:
 
 
 def _number(text: str) -> float | None:
-    """A number as people write it: 7e9, 1,400,000, 70M or 70m; None if it is none."""
+    """A number as people write it: 7e9, 1,400,000, 70M or 70m, 85.3%; None if it is none."""
     match = _NUMBER.fullmatch(_THOUSANDS.sub("", text.strip()))
     if match is None:
         return None
-    number = float(match.group(1)) * MULTIPLES[match.group(2).upper()]
+    number = float(match.group(1)) * MULTIPLES[match.group(2).upper().removesuffix("%")]
     return number if math.isfinite(number) else None
