@@ -300,6 +300,12 @@ def test_a_file_that_is_no_table(tmp_path, capsys, content):
     assert json.loads(capsys.readouterr().out)["exit_code"] == 2
 
 
+def test_warns_of_tokens_too_few_even_where_most_runs_saw_few(tmp_path):
+    rows = [f"{params:g},{ratio * params:g},{loss(params, ratio * params):.4f}" for params, _ in ROWS[::3] for ratio in (3, 6, 12, 40)]
+    assert any("15 of 20 runs saw fewer than 20 tokens" in warning for warning in law(table(tmp_path, rows)).warnings)
+    assert not law(table(tmp_path, rows, "params,examples,loss")).warnings
+
+
 def test_warns_when_counting_embeddings_misleads(tmp_path):
     random = np.random.default_rng(1)
     rows = []

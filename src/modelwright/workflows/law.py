@@ -13,7 +13,7 @@ from rich.table import Table
 from modelwright.core.disk import disk_errors, written_aside
 from modelwright.core.errors import InputError
 from modelwright.core.units import format_count
-from modelwright.planning.laws.choice import FEWEST_TOKENS_PER_PARAMETER, choose, possible_forms, under_trained
+from modelwright.planning.laws.choice import FEWEST_TOKENS_PER_PARAMETER, choose, possible_forms, short_of_tokens, under_trained
 from modelwright.planning.laws.form import Form, forms
 from modelwright.planning.laws.law import Law, NextRun, Optimum, Range, find_law
 from modelwright.planning.laws.points import AXES, Points
@@ -249,7 +249,8 @@ def _told(found: Law, measure: str, asked: list[Points], measured: list[float | 
 def _warnings(table: RunTable, found: Law, candidates: list[Form], every_run: bool) -> list[str]:
     """What about the runs themselves would mislead."""
     said = []
-    few = under_trained(table.points)
+    tokens = "token" in table.columns.get("data", "").lower()
+    few = short_of_tokens(table.points) if tokens else under_trained(table.points)
     error = found.choice.error
     if few.any():
         count = f"{int(few.sum())} of {len(few)} runs saw fewer than {FEWEST_TOKENS_PER_PARAMETER} tokens a parameter"
