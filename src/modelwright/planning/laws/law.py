@@ -36,8 +36,10 @@ LARGEST = 0.8
 """Quantile of the compute from which runs are the largest ones."""
 AS_GOOD_AS_NEW = 4.0
 """Times that data may be read with hardly any loss (Muennighoff et al. 2023, abstract)."""
-BREADTH = 2.0
-"""Factor by which runs must differ across the line along which size and data grow, for them to tell what lies so far off it."""
+BREADTH = 1.3
+"""Factor by which runs must differ across the line along which size and data grow, for them to tell anything of what lies off it."""
+OFF_THE_LINE = 2.0
+"""Factor across that line from which a target is off it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +200,8 @@ class Law:
         middle = runs.mean(axis=1, keepdims=True)
         across = np.linalg.svd(runs - middle, full_matrices=False)[0][:, 1]
         known, off = across @ (runs - middle), across @ (asked - middle)
-        breadth = np.log(BREADTH)
         furthest = int(np.argmax(np.abs(off)))
-        if np.ptp(known) >= breadth or known.min() - breadth <= off[furthest] <= known.max() + breadth:
+        if np.ptp(known) >= np.log(BREADTH) or np.abs(off[furthest]) < np.log(OFF_THE_LINE):
             return None
         params, data = (format_count(float(targets[axis][furthest])) for axis in ("params", "data"))
         return (
