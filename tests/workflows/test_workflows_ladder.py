@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from modelwright.cli import main
-from modelwright.core.errors import InputError
+from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.data.dataset import load
 from modelwright.planning.laws.law import Range
 from modelwright.workflows.job import Job
@@ -186,8 +186,26 @@ def test_the_forecast_stands_beside_the_measurement(answer, monkeypatch, tmp_pat
     entries = done.outcome.run.ledger.entries()
     assert entries["validation log_loss"].forecast == 1.0
     assert entries["validation log_loss"].measured == done.measured
+    again = module._carried_out(believed, load(recipe_of().data, 0), module.Reporter())
+    assert again.measured == done.measured, "a target that was trained, or begun, isn't begun again"
     with pytest.raises(InputError, match="isn't identified"):
         module._carried_out(replace(believed, reason="too small"), load(recipe_of().data, 0), module.Reporter())
+
+
+def test_the_answer_is_kept_before_the_target_is_trained(answer, monkeypatch):
+    from modelwright.workflows import ladder as module
+
+    written = answer.folder / "answer.json"
+    written.unlink()
+
+    def stop(*arguments, **named):
+        raise RunInterrupted("stopped")
+
+    monkeypatch.setattr(module, "train", stop)
+    monkeypatch.setattr(module.Law, "objection", lambda *arguments: None)
+    with pytest.raises(RunInterrupted, match=f"ladder --resume {answer.folder} --run"):
+        ladder(resume=answer.folder, run=True)
+    assert json.loads(written.read_text())["target"]["forecast"]
 
 
 @pytest.mark.parametrize(
