@@ -1,8 +1,8 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
-The verbs of the command line are functions here, under the same names: `build`, `describe`, `doctor`, `evaluate`, `export`, `generate`,
-`grow`, `ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `report`, `select`, `serve`, `train`, `transfer_check`, `transferred`,
-`watch`. They are imported when they are first used.
+The verbs of the command line are functions here, under the same names: `build`, `compare`, `describe`, `doctor`, `evaluate`, `export`,
+`generate`, `grow`, `ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `report`, `select`, `serve`, `train`, `transfer_check`,
+`transferred`, `watch`. They are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from modelwright.core.version import __version__
 
 if TYPE_CHECKING:
     from modelwright.workflows.build import build
+    from modelwright.workflows.compare import compare
     from modelwright.workflows.describe import describe
     from modelwright.workflows.doctor import doctor
     from modelwright.workflows.evaluate import evaluate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _VERBS = (
     "build",
+    "compare",
     "describe",
     "doctor",
     "evaluate",
@@ -66,6 +68,7 @@ __all__ = [
     "Recipe",
     "__version__",
     "build",
+    "compare",
     "describe",
     "doctor",
     "evaluate",

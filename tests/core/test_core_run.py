@@ -110,6 +110,8 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path, 
         (errno.EACCES, "not permitted"),
         (errno.EPERM, "not permitted"),
         (errno.ENOTDIR, "a file stands where a folder is needed"),
+        (errno.EEXIST, "a file stands where a folder is needed"),
+        (errno.ENAMETOOLONG, "too long"),
         (errno.EISDIR, "is a folder"),
     ],
 )

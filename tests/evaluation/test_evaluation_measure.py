@@ -14,8 +14,9 @@ from modelwright.evaluation.baseline import BaselineConfig, baselines, suitable_
 from modelwright.evaluation.baselines.gradient_boosting import GradientBoostingConfig
 from modelwright.evaluation.baselines.majority import MajorityConfig
 from modelwright.evaluation.baselines.mean import MeanConfig
-from modelwright.evaluation.comparison import compare, mcnemar
+from modelwright.evaluation.comparison import compare
 from modelwright.evaluation.evaluate import evaluate, measure
+from modelwright.evaluation.significance import mcnemar
 from modelwright.tasks.task import choose_task
 
 

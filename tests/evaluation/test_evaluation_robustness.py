@@ -1,6 +1,7 @@
 """Perturbations, slices, positions: what they do to inputs, and that targets and other examples are left alone."""
 
 import random as standard_random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from modelwright.evaluation.latency import latency
 from modelwright.evaluation.perturbation import perturbations, robustness
 from modelwright.evaluation.perturbations.blur import blur
 from modelwright.evaluation.perturbations.typos import mistype
-from modelwright.evaluation.slices import slices
+from modelwright.evaluation.slices import MOST_COLUMNS, slices
 from modelwright.tasks.binary import BinaryConfig
 
 
@@ -121,6 +122,13 @@ def test_robustness_falls_from_the_clean_score():
     assert robustness(Column(), BinaryConfig().build(split.schema), split, deadline=0.0) == []
 
 
+def test_a_course_that_time_cuts_short_is_left_out(monkeypatch):
+    split, clock = table(), iter(range(100))
+    monkeypatch.setattr("modelwright.evaluation.perturbation.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    first = robustness(Column(), BinaryConfig().build(split.schema), split, deadline=7, replicates=0)
+    assert [len(course.points) for course in first] == [5]
+
+
 def test_a_bad_slice_is_found():
     split = table()
     split.target = torch.where(split.inputs["categories"][:, 0] == 2, 1 - split.target, split.target)
@@ -132,6 +140,18 @@ def test_a_bad_slice_is_found():
     assert found["c", "y"].p_value < 0.01
     assert {column for column, _ in found} == {"n", "m", "c"}
     assert sum(part.count for (column, _), part in found.items() if column == "n") == len(split)
+
+
+def test_a_wide_table_is_cut_by_its_first_columns_as_long_as_there_is_time():
+    numbers = tuple(Feature(name=f"n{place}", type="number", mean=(0.0,), scale=(1.0,)) for place in range(60))
+    schema = Schema(inputs=numbers, target=Feature(name="label", type="category", values=("a", "b")))
+    inputs = {"numbers": torch.randn(100, 60), "missing": torch.zeros(100, 60), "categories": torch.zeros(100, 0, dtype=torch.int64)}
+    split = Split(schema, inputs, torch.arange(100) % 2, Origins.within("x", "line", np.arange(100)))
+    task = BinaryConfig().build(schema)
+    seen = Examplewise.of(Column(), task, split)
+    found = slices(schema, split, seen, task, replicates=0)
+    assert {part.column for part in found} == {f"n{place}" for place in range(MOST_COLUMNS)}
+    assert slices(schema, split, seen, task, replicates=0, deadline=0.0) == []
 
 
 def test_the_hardest_examples_come_first():

@@ -38,7 +38,7 @@ def test_a_better_baseline_is_said_first():
 def test_a_slightly_better_baseline_is_said_first_with_the_doubt():
     line = evaluation(MODEL, {"linear": (0.855, 0.845, 0.865)}).first_line()
     assert line.startswith("The baseline linear is better than the model, though not distinguishably: accuracy 85.5 %")
-    sure = Comparison(Estimate(-0.005, -0.006, -0.004), distinguishable=True)
+    sure = Comparison(Estimate(-0.005, -0.006, -0.004), p_value=0.001, examples=900)
     line = evaluation(MODEL, {"linear": (0.855, 0.845, 0.865)}, comparisons={"linear": sure}).first_line()
     assert line.startswith("The baseline linear is better than the model: accuracy 85.5 %")
 
@@ -62,7 +62,7 @@ def test_a_lower_error_is_better():
 
 
 def test_the_file_has_its_shape_and_is_read_as_written():
-    comparison = Comparison(Estimate(0.15, 0.13, 0.17), distinguishable=True)
+    comparison = Comparison(Estimate(0.15, 0.13, 0.17), p_value=0.001, examples=900)
     found = evaluation(MODEL, {"majority": (0.7, 0.69, 0.71)}, comparisons={"majority": comparison}, details={"test": {"count": 900}})
     written = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert written["splits"]["test"]["accuracy"] == {"value": 0.85, "low": 0.84, "high": 0.86}

@@ -171,6 +171,35 @@ def test_refuses_a_floor_of_zero():
     assert "bound" in reason or "wider" in reason
 
 
+@pytest.mark.parametrize("name", ["the same data", "the same data a parameter"])
+def test_refuses_what_lies_off_the_line_of_the_runs(name: str):
+    """Pythia's sizes all saw 300 billion tokens: the data's term is a part of the floor, whatever the fit makes of it."""
+    params = np.array([70e6, 160e6, 410e6, 1e9, 1.4e9, 2.8e9, 6.9e9, 12e9])
+    points = Points({"params": params, "data": np.full(8, 300e9) if name == "the same data" else 20 * params})
+    law = find_law(points, noisy(chinchilla(points), 0.003), "loss", candidates=[forms["tied"]()])
+    larger = np.array([30e9])
+    along = Points({"params": larger, "data": np.array([300e9]) if name == "the same data" else 20 * larger})
+    off = Points({"params": larger, "data": np.array([3e12])})
+    assert law.objection(along) is None
+    assert "along one line" in str(law.objection(off))
+    run = law.next_run(off)
+    assert run is not None
+    assert not 0.5 < run.axes["data"] / run.axes["params"] / np.median(points["data"] / params) < 2
+
+
+def test_refuses_runs_without_a_trend():
+    points = grid()
+    assert "scatter" in str(find_law(points, noisy(np.full(len(points), 3.0), 0.01), "loss").objection(FAR))
+
+
+def test_refuses_where_the_largest_runs_follow_another_law():
+    """The beginning of a sudden gain, which the flat part before doesn't tell of."""
+    compute = np.geomspace(1e18, 1e22, 20)
+    error = 0.7 - 0.3 / (1 + (1e22 / compute) ** 1.5) + 0.03 * (compute / 1e18) ** -0.1
+    law = find_law(Points({"compute": compute}), error, "accuracy", candidates=[forms["compute"]()])
+    assert law.objection(Points({"compute": np.array([1e23])})) is not None
+
+
 def test_refuses_an_interval_that_is_wider_than_the_decision():
     points = grid(count=4, ratios=(20, 40))
     law = find_law(points, noisy(chinchilla(points), 0.02), "loss")
@@ -199,6 +228,16 @@ def test_the_next_run_narrows_the_interval():
     assert width(again) < width(law)
 
 
+def test_a_next_run_where_the_largest_models_saw_little_data():
+    """Runs of equal compute, as in Hoffmann et al. 2022, figure 3."""
+    compute = np.repeat(np.geomspace(1e18, 1e20, 5), 9)
+    params = np.tile(np.geomspace(1 / 6, 6, 9), 5) * (compute / 120) ** 0.5
+    points = Points({"params": params, "compute": compute})
+    run = find_law(points, noisy(chinchilla(points), 0.01), "loss").next_run(Points({"params": np.array([7e9]), "data": np.array([140e9])}))
+    assert run is not None
+    assert run.axes["compute"] <= 0.1 * 6 * 7e9 * 140e9
+
+
 def test_the_best_size_is_that_of_the_closed_form():
     """Hoffmann et al. 2022, equation 4."""
     points = grid(count=8)
@@ -217,6 +256,8 @@ def test_the_best_size_is_that_of_the_closed_form():
 
 def test_sizes_that_hardly_differ_are_one():
     assert sizes(np.array([10.0, 100.0, 11.0, 1000.0, 105.0])).tolist() == [0, 1, 0, 2, 1]
+    many = sizes(np.geomspace(1.0, 1000.0, 200))
+    assert many.max() + 1 > 30, "sizes that lie close to each other, as those of Hoffmann et al. 2022 do, are no single one"
 
 
 def test_a_form_of_ones_own():

@@ -18,9 +18,12 @@ from rich.console import Console
 from modelwright.core.errors import InputError
 from modelwright.core.run import Run
 from modelwright.data.dataset import load
+from modelwright.reporting.charts import row_names
+from modelwright.reporting.drawing import plot
 from modelwright.reporting.page import render, report_page
 from modelwright.reporting.section import sections
-from modelwright.reporting.view import read_trials, read_view
+from modelwright.reporting.sections.mistakes import Mistakes
+from modelwright.reporting.view import View, read_trials, read_view
 from modelwright.serving.bundle import load_bundle
 from modelwright.workflows.job import Job
 from modelwright.workflows.recipe import load_recipe
@@ -237,6 +240,18 @@ def test_the_comparison_of_families_is_drawn(runs, tmp_path):
     page = report_page(read_view(Run(run)))
     assert "families" in [section.name for section in page.sections]
     assert HOSTILE not in render(page)
+    assert "went on with" not in render(page)
+
+
+def test_trials_of_an_unfinished_regression_are_ranked_by_the_smaller_error(runs, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(runs["regression"] / "run.json", run / "run.json")
+    trials = [{"candidate": name, "seconds": 1.0, "value": value} for name, value in (("mlp", 0.9), ("linear", 0.2))]
+    (run / "comparison.json").write_text(json.dumps({"trials": trials}))
+    families = next(section for section in report_page(read_view(Run(run))).sections if section.name == "families")
+    table = families.blocks[-1].blocks[-1]
+    assert [row[0].text for row in table.rows] == ["linear", "mlp"]
 
 
 def test_a_report_takes_a_small_share_of_a_budget_or_none():
@@ -266,6 +281,24 @@ def test_a_build_without_time_says_how_to_get_one(runs, tmp_path):
     report_in_time(run, job, network, Reporter(console), time.monotonic() - 199, each=1e-5)
     assert not run.report.exists()
     assert f"modelwright report {run.path}" in console.file.getvalue()
+
+
+def test_a_build_of_a_slow_network_has_a_report_without_examples(runs, tmp_path):
+    run, job, network = finished(runs["regression"], tmp_path)
+    report_in_time(run, job, network, Reporter(), time.monotonic(), each=10.0)
+    reader, html = read(run.report)
+    assert "results" in reader.sections
+    assert "There was no time to look at examples" in html
+    assert not run.findings.exists()
+
+
+def test_a_build_outlives_a_report_that_fails(runs, tmp_path, monkeypatch):
+    run, job, network = finished(runs["regression"], tmp_path)
+    monkeypatch.setattr("modelwright.workflows.report.find", lambda *_, **__: 1 / 0)
+    console = Console(file=io.StringIO(), width=200)
+    report_in_time(run, job, network, Reporter(console), time.monotonic(), each=1e-5)
+    assert "ZeroDivisionError" in console.file.getvalue()
+    assert not run.report.exists()
 
 
 def test_a_build_without_the_packages_says_how_to_get_them(runs, tmp_path, monkeypatch):
@@ -310,3 +343,18 @@ def test_in_a_browser_there_is_no_error_and_no_request(pages):
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, kind
                 page.close()
         opened.close()
+
+
+def test_letters_that_the_plotting_library_lacks_are_drawn_by_the_page(recwarn):
+    with plot("two bars") as drawn:
+        drawn.axes.barh([0, 1], [1, 2])
+        row_names(drawn.axes, ["猫", "कुत्ता"])
+    assert "猫" in drawn.svg
+    assert not recwarn.list
+
+
+def test_the_hardest_images_of_a_regression_are_shown():
+    worst = [{"image": "data:,", "target": "1.2", "predicted": "3.4", "loss": 4.84}]
+    *_, pictures = Mistakes().blocks(View("run", findings={"worst": worst, "examples": 30}))
+    assert pictures.pictures[0].right is None
+    assert pictures.pictures[0].note == "4.84"

@@ -193,6 +193,30 @@ def test_a_failure_is_told_and_the_next_text_is_fine(decoder, engine, monkeypatc
     assert (good.error, good.finish_reason) == (None, "length")
 
 
+def test_where_no_row_fits_who_asks_is_told(decoder, monkeypatch):
+    from modelwright.serving.slots import Slots
+
+    real, fail = Slots.__init__, threading.Event()
+    fail.set()
+
+    def fails(self, *arguments, **settings):
+        if fail.is_set():
+            raise RuntimeError("not enough memory")
+        real(self, *arguments, **settings)
+
+    monkeypatch.setattr(Slots, "__init__", fails)
+    engine = Engine(decoder, rows=2, queue=3, longest=200)
+    broken, good = (job_of(decoder, "a", temperature=0, max_tokens=4) for _ in range(2))
+    engine.submit([broken])
+    wait(broken)
+    assert broken.error == "the text could not be continued (RuntimeError)"
+    fail.clear()
+    engine.submit([good])
+    wait(good)
+    engine.close()
+    assert (good.error, good.finish_reason) == (None, "length")
+
+
 def test_a_closed_engine_tells_those_who_wait(decoder):
     engine = Engine(decoder, rows=1, queue=5, longest=200)
     jobs = [job_of(decoder, "a", temperature=0, max_tokens=1_000_000) for _ in range(3)]

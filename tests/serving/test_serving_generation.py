@@ -184,6 +184,28 @@ def test_characters_of_several_bytes_are_never_broken(bytewise):
     assert (cut.text, len(cut.tokens), cut.finish_reason) == ("añ€", 8, "length")
 
 
+def test_of_a_prompt_the_decoder_reads_no_more_than_matters(characters):
+    """The library decodes all of what made no character yet again with each token: a prompt of separators would take minutes."""
+    pushed = []
+
+    class Counted:
+        def push(self, token):
+            pushed.append(token)
+            return ""
+
+    class Counting:
+        separator = characters.separator
+
+        def decoder(self):
+            return Counted()
+
+    Writing(Counting(), [characters.separator] * 5000 + [1, characters.separator, 2], (), 5)
+    assert pushed == [1, 2]
+    pushed.clear()
+    Writing(Counting(), [1] * 5000, (), 5)
+    assert len(pushed) < 100
+
+
 def test_words_are_joined_to_the_prompt_by_a_space():
     pytest.importorskip("tokenizers")
     from modelwright.data.tokenizers.words import WordsConfig

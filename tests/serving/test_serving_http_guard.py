@@ -91,6 +91,12 @@ def test_without_the_key_nothing_is_told(keyed, headers):
     assert not any("hours" in answer.text or "tiny" in answer.text for answer in answers)
 
 
+def test_without_the_key_no_body_is_read(keyed):
+    for path in ("/", "/health", "/page.js"):
+        assert keyed.post(path, content=b"x" * 1000).status_code == 401
+        assert keyed.post(path, content=b"x" * 1000, headers={"Authorization": f"Bearer {KEY}"}).status_code == 405
+
+
 def test_with_the_key_all_is_told(keyed):
     headers = {"Authorization": f"Bearer {KEY}"}
     assert {keyed.get(path, headers=headers).status_code for path in SECRET[:-1]} == {200}

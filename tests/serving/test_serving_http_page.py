@@ -166,6 +166,26 @@ def test_a_chat_by_keyboard(text, open_page):
     assert page.locator(".bubble").count() == 2
 
 
+def test_a_new_chat_knows_nothing_of_the_one_before(text, open_page):
+    page = open_page(text)
+    asked = []
+    page.on(
+        "request", lambda request: asked.append(request.post_data_json["messages"]) if request.url.endswith("/chat/completions") else None
+    )
+    page.get_by_role("tab", name="Chat").click()
+    page.get_by_text("Sampling", exact=True).click()
+    page.get_by_label("Tokens, at most").fill("2000")
+    page.get_by_label("Your message").fill("one")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator(".bubble").last).not_to_be_empty()
+    page.get_by_role("button", name="New chat").click()
+    page.get_by_role("button", name="Send").and_(page.locator(":enabled")).wait_for()
+    page.get_by_label("Your message").fill("two")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator(".bubble").last).not_to_be_empty()
+    assert asked[-1] == [{"role": "user", "content": "two"}]
+
+
 def test_an_error_is_told(table, open_page):
     page = open_page(table)
     page.get_by_label("hours per week").wait_for()
@@ -186,6 +206,9 @@ def test_a_key_is_asked_for(open_page):
         page.get_by_role("button", name="Example values").click()
         page.locator(".answer").wait_for()
         assert page.get_by_role("alert").count() == 0
+        page.get_by_text("Ask from a program").click()
+        assert "Authorization: Bearer $MODELWRIGHT_API_KEY" in page.locator("pre code").inner_text()
+        assert "open-sesame" not in page.locator("pre code").inner_text()
 
 
 @pytest.mark.parametrize("width", [380, 820, 1440])

@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -80,6 +81,19 @@ def test_a_prediction_is_that_of_predict(table):
     assert any("never seen in training" in note for note in answer.json()["notes"])
 
 
+def test_a_date_counts_as_predict_counts_it(table):
+    _, client = table
+    answers = [
+        client.post("/v1/predict", json={"inputs": [{**ROW, "age": age}]}) for age in ("1970-02-10", 40, "1970-02-10T12:00:00", 40.5)
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    found = [answer.json()["predictions"] for answer in answers]
+    assert found[0] == found[1]
+    assert found[2] == found[3]
+    for wrong in ("1970-02-31", "yesterday", "1970-02-10" * 1000):
+        assert "a date like" in refused(client.post("/v1/predict", json={"inputs": [{**ROW, "age": wrong}]}), 400)
+
+
 def test_predictions_do_not_depend_on_what_they_are_batched_with(table):
     _, client = table
     rows = rows_of(41, seed=1)
@@ -134,7 +148,7 @@ def test_the_schemas_follow_from_the_task(table, images):
     told = table[1].get("/openapi.json").json()["paths"]["/v1/predict"]["post"]
     asked = told["requestBody"]["content"]["application/json"]["schema"]["properties"]["inputs"]["items"]
     assert list(asked["properties"]) == list(ROW)
-    assert asked["properties"]["age"]["type"] == ["number", "null"]
+    assert asked["properties"]["age"]["type"] == ["number", "string", "null"], "a string is a date"
     answered = told["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["predictions"]["items"]
     assert answered["properties"]["label"]["enum"] == ["low", "high"]
     assert "image" in json.dumps(images[1].get("/openapi.json").json())
@@ -210,6 +224,20 @@ def bomb(side):
     )
 
 
+def scanned(more):
+    """A progressive JPEG, its last scan repeated."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((200, 200), dtype=np.uint8)).save(file, "jpeg", progressive=True)
+    data = file.getvalue()
+    return data[:-2] + data[data.rfind(b"\xff\xda") : -2] * more + data[-2:]
+
+
+def test_a_progressive_image_is_fine(images):
+    assert images[1].post("/v1/predict", content=scanned(5), headers={"Content-Type": "image/jpeg"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("image", "says"),
     [
@@ -220,6 +248,7 @@ def bomb(side):
         (text64(b"%PDF-1.4 " + b"x" * 100), "no image that can be read"),
         (text64(bomb(400)), "160,000 pixels"),
         (text64(bomb(60_000)), "exceeds limit"),
+        (text64(scanned(500)), "too many scans"),
         (text64(png(np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8))[:400]), "can't be read"),
     ],
 )
@@ -227,6 +256,26 @@ def test_wrong_images(images, image, says):
     message = refused(images[1].post("/v1/predict", json={"inputs": [{"image": image}]}), 422)
     assert says in message
     assert "input number 1" in message
+
+
+def test_who_gives_up_has_no_more_images_read(monkeypatch):
+    from modelwright.serving.http import predictions
+
+    service, client = client_of(image_bundle(), limits={"request_seconds": 0.3})
+    count, real = [], predictions.read_image
+
+    def slow(*arguments, **settings):
+        count.append(1)
+        time.sleep(0.2)
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(predictions, "read_image", slow)
+    picture = {"image": text64(png(np.zeros((8, 8), dtype=np.uint8)))}
+    with client:
+        assert refused(client.post("/v1/predict", json={"inputs": [picture] * 50}), 504)
+        time.sleep(0.5)
+    service.close()
+    assert len(count) <= 4
 
 
 def test_a_raw_image_that_is_none(images):

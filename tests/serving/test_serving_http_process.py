@@ -1,5 +1,6 @@
 """The process of a server: slow clients, broken bytes, signals; and a start that is refused where it would be unsafe."""
 
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ import httpx
 from modelwright.cli import main
 from modelwright.core.errors import InputError
 from modelwright.serving.bundle import save_bundle
+from modelwright.serving.http.app import page_files
 from modelwright.workflows.serve import make_service
 
 ROW = {"inputs": [{"age": 1, "hours per week": 2, "<b>job</b>": None}]}
@@ -129,6 +131,23 @@ def test_broken_bytes_are_refused(url, data):
     assert httpx.get(f"{url}/health").status_code == 200
 
 
+def test_an_answer_that_is_not_taken_ends_the_connection():
+    asked, length = 4000, len(page_files()["/page.css"][0])
+    with running(service_of(table_bundle(), limits={"request_seconds": 0.5, "body_seconds": 60})) as url, connect(url) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sending = threading.Thread(target=send_all, args=(deaf, b"GET /page.css HTTP/1.1\r\nHost: localhost\r\n\r\n" * asked))
+        sending.start()
+        time.sleep(1.5)
+        assert len(all_of(deaf)) < asked * length
+        sending.join(20)
+        assert httpx.get(f"{url}/health").status_code == 200
+
+
+def send_all(connection, data):
+    with contextlib.suppress(OSError):
+        connection.sendall(data)
+
+
 def test_more_connections_than_may_be_are_refused(url):
     idle = [connect(url) for _ in range(40)]
     try:
@@ -231,6 +250,7 @@ def test_the_key_may_come_from_the_environment(saved, monkeypatch):
         (["--api-key", ""], "key is empty"),
         (["--api-key", "a b"], "characters that a header can't hold"),
         (["--precision", "float8"], "unknown precision"),
+        (["--precision", "int8"], "for language models"),
         (["--rows", "0"], "rows"),
         (["--host", "203.0.113.7", "--api-key", "k"], "can't listen there"),
     ],
@@ -248,6 +268,18 @@ def test_a_port_that_is_taken(saved):
         taken.listen()
         with pytest.raises(InputError, match="can't listen there"):
             serve(saved, port=taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"report": null}', '{"primary": 1, "splits": [], "higher_is_better": 1, "baselines": {}}']
+)
+def test_what_lies_beside_the_model_may_be_damaged(saved, content):
+    for name in ("evaluation.json", "run.json", "recipe.yaml"):
+        (saved / name).write_text(content)
+    service = make_service(saved)
+    service.close()
+    assert service._card["quality"] is None
+    assert service._card["data"]["splits"] == {}
 
 
 def test_there_is_no_model(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Texts over HTTP: the official client works unchanged, and a text is that of `generate` whatever it is batched with."""
 
 import json
+import re
 import threading
 import time
 
@@ -141,6 +142,22 @@ def test_a_chat(client, generator):
     assert parts[-1].choices[0].finish_reason is not None
 
 
+def test_an_answer_may_be_sent_back_as_the_client_gave_it(client):
+    messages = [{"role": "user", "content": "h"}]
+    answer = client.chat.completions.create(model="tiny", messages=messages, max_tokens=3, temperature=0).choices[0].message
+    for again in (answer, answer.model_dump()):
+        following = [*messages, again, {"role": "user", "content": "i"}]
+        assert client.chat.completions.create(model="tiny", messages=following, max_tokens=3).choices[0].message.role == "assistant"
+
+
+def test_the_interface_is_described_without_a_gap(plain):
+    described = plain.get("/openapi.json").json()
+    wanted = set(re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(described)))
+    assert "Message" in wanted
+    assert wanted <= set(described["components"]["schemas"])
+    assert "$defs" not in json.dumps(described)
+
+
 def test_a_template_of_its_own(bundle, generator):
     service = service_of(bundle, template=ChatTemplate(TEMPLATE))
     alone = text_of(generator, "\nuser says hi answer ", temperature=0, max_tokens=6)
@@ -152,6 +169,12 @@ def test_a_template_of_its_own(bundle, generator):
     service.close()
     assert refused.status_code == 400
     assert "no tools here" in refused.json()["error"]["message"]
+
+
+def test_a_template_may_do_what_those_of_transformers_do():
+    source = "{% for m in messages %}{% if m.content == 'b' %}{% continue %}{% endif %}{{ m.content | trim }}{% endfor %}{{ eos_token }}"
+    messages = [{"role": "user", "content": content} for content in (" a ", "b", "c")]
+    assert ChatTemplate(source).render(messages) == "ac<|endoftext|>"
 
 
 @pytest.mark.parametrize(
@@ -200,6 +223,7 @@ WRONG = [
     ({"temperature": -0.1}, "temperature", "temperature"),
     ({"temperature": 1e308}, "temperature", "temperature"),
     ({"temperature": "hot"}, "temperature", "temperature"),
+    ({"repetition_penalty": 1e-300}, "repetition_penalty", "repetition_penalty"),
     ({"top_p": 0}, "top_p", "top_p"),
     ({"top_p": 1.1}, "top_p", "top_p"),
     ({"n": 0}, "n: input should be", "n"),

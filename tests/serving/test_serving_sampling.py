@@ -140,6 +140,20 @@ def test_what_was_generated_is_penalized_too():
     assert [int(sampler(scores)) for _ in range(3)] == [1, 2, 3]
 
 
+def test_a_penalty_makes_calls_no_closer():
+    """A strong one spreads the scores, and what rounding can do to them grows no more than each of them does."""
+
+    def calls(penalty, history, scores):
+        sampler = Sampler(GenerationConfig(temperature=0, repetition_penalty=penalty), [history], [0])
+        return sampler.close_calls(torch.tensor([scores]), 2e-5)
+
+    assert calls(1.0, [0], [5.0, 4.99999, 1.0]) == [0]
+    assert calls(1.0, [0], [5.0, 4.99, 1.0]) == []
+    assert calls(100.0, [2], [5.0, 4.99, -9.0]) == [], "a penalized token that isn't among the best has no say"
+    assert calls(100.0, [0, 1, 2], [-5.0, -4.99999, -9.0]) == [0], "rounding is magnified with the scores"
+    assert calls(100.0, [0, 1, 2], [-5.0, -4.99, -9.0]) == []
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

@@ -103,6 +103,7 @@ def test_other_data_can_be_compared_on(run, table, tmp_path):
     made = mw.export(bundle, "safetensors", data=str(table), split="all", examples=100)
     assert made.comparison.examples == 100
     assert made.path == tmp_path / "exports" / "safetensors"
+    assert made.record["model"]["compared_on"] == table.name
 
 
 def test_data_that_is_gone_or_changed(run, table, tmp_path, command):
@@ -127,6 +128,8 @@ def test_data_that_is_gone_or_changed(run, table, tmp_path, command):
         (["--to", "onxn"], "unknown target 'onxn'; expected one of huggingface, onnx, safetensors, torch. Did you mean onnx?"),
         (["--to", "huggingface"], "the model predicts answer, and transformers' folders are written for models that continue texts"),
         (["--to", "torch", "--tolerance", "0"], "the tolerance is 0; expected a positive number"),
+        (["--to", "torch", "--tolerance", "inf"], "the tolerance is inf; expected a positive number"),
+        (["--to", "torch", "--tolerance", "nan"], "the tolerance is nan; expected a positive number"),
         (["--to", "torch", "--examples", "0"], "0 examples can't be compared on"),
         (["--to", "torch", "--data", "nowhere.csv"], "nowhere.csv"),
     ],

@@ -106,6 +106,8 @@ def test_accuracy(tmp_path):
     told = answer.to_json()["predictions"][0]
     assert told["low"] <= told["accuracy"] <= told["high"] <= 1
     assert told["accuracy"] == pytest.approx(0.894, abs=0.02)
+    signed = law(table(tmp_path, [f"{row}%" for row in rows], "flops,top1"), columns={"accuracy": "top1"}, predict=["compute=1e21"])
+    assert signed.predictions == answer.predictions
 
 
 def test_a_table_of_points_with_measurements(tmp_path, good):
@@ -115,6 +117,83 @@ def test_a_table_of_points_with_measurements(tmp_path, good):
     row = law(path, predict_file=ahead).to_json()["predictions"][0]
     assert abs(row["error"]) < 0.01
     assert row["measured"] == pytest.approx(loss(7e9, 140e9))
+
+
+def test_a_table_of_points_in_the_units_of_the_runs(tmp_path, good):
+    rows = [f"{float(cells[0]) / 1e6},{float(cells[1]) / 1e9},{cells[2]}" for cells in (row.split(",") for row in good)]
+    ahead = tmp_path / "ahead.csv"
+    ahead.write_text(f"millions,billions,nats\n7000,140,{loss(7e9, 140e9)}\n6900,138,\n")
+    columns = {"params": "millions*1e6", "data": "billions*1e9", "loss": "nats"}
+    first, second = law(table(tmp_path, rows, "millions,billions,nats"), columns=columns, predict_file=ahead).predictions
+    assert (first.axes["params"], first.axes["data"]) == (7e9, 140e9)
+    assert first.measured == pytest.approx(loss(7e9, 140e9))
+    assert second.measured is None
+
+
+def test_accuracies_in_percent_are_compared_in_one_unit(tmp_path):
+    rows = [f"{compute:g},{100 * (0.9 - 0.6 / (1 + (compute / 1e17) ** 0.5)):.4f}" for compute in np.geomspace(1e14, 1e19, 16)]
+    ahead = tmp_path / "ahead.csv"
+    ahead.write_text("flops,accuracy\n1e20,88.16\n")
+    told = law(table(tmp_path, rows, "flops,accuracy"), predict_file=ahead).predictions[0]
+    assert told.measured == pytest.approx(0.8816)
+    assert told.value.value == pytest.approx(0.8816, abs=0.01)
+
+
+def test_epochs_stand_for_unique_data(tmp_path, good):
+    rows = [f"{params:g},{data / epochs:g},{epochs},{data:g}" for params, data in ROWS for epochs in (1, 2, 4)]
+    rows = [f"{row},{loss(*map(float, (row.split(',')[0], row.split(',')[3]))):.4f}" for row in rows]
+    path = table(tmp_path, rows, "params,unique_tokens,epochs,tokens,loss")
+    whole = read_runs(path, {}).points
+    for lacking in ("tokens", "unique_tokens"):
+        other = path.with_name(f"without-{lacking}.csv")
+        other.write_text(
+            path.read_text().replace(lacking, "nothing", 1)
+            if lacking == "unique_tokens"
+            else path.read_text().replace(",tokens,", ",nothing,", 1)
+        )
+        points = read_runs(other, {}).points
+        np.testing.assert_allclose(points["data"], whole["data"], rtol=1e-5)
+        np.testing.assert_allclose(points["unique"], whole["unique"], rtol=1e-5)
+    told = law(path, predict=["params=2e9,unique=1e10,epochs=4"]).predictions[0]
+    assert told.axes["data"] == 4e10
+
+
+def test_repetition_is_refused_where_no_run_repeats(tmp_path, good):
+    rows = [f"{row},{row.split(',')[1]}" for row in good]
+    path = table(tmp_path, rows, "params,tokens,loss,unique")
+    assert law(path, predict=["params=5e9,data=1e11,unique=5e10"]).identified
+    assert "read 100 times" in str(law(path, predict=["params=5e9,data=1e11,unique=1e9"]).reason)
+
+
+def test_the_best_size_is_refused_where_runs_do_not_tell_it(tmp_path):
+    rows = [f"{params:g},{20 * params:g},{loss(params, 20 * params):.4f}" for params in np.geomspace(1e7, 1e9, 8)]
+    answer = law(table(tmp_path, rows), form="tied", optimal=[1e25])
+    assert answer.reason is not None
+    assert law(table(tmp_path, rows), form="tied").identified
+
+
+def test_decimal_commas_and_lower_case_multiples(tmp_path, good):
+    same = read_runs(table(tmp_path, good), {})
+    rows = [";".join(f"{float(cell):f}".rstrip("0").rstrip(".").replace(".", ",") for cell in row.split(",")) for row in good]
+    european = read_runs(table(tmp_path, rows, "params;tokens;loss"), {})
+    np.testing.assert_allclose(european.values, same.values)
+    rows = [f"{float(cells[0]) / 1e6:g}m,{float(cells[1]) / 1e9:g}b,{cells[2]}" for cells in (row.split(",") for row in good)]
+    np.testing.assert_allclose(read_runs(table(tmp_path, rows), {}).points["data"], same.points["data"])
+    tabs = [row.replace(",", "\t").replace(".", ",") for row in good]
+    with pytest.raises(InputError, match="usable runs are too few"):
+        read_runs(table(tmp_path, tabs, "params\ttokens\tloss"), {})
+
+
+def test_empty_columns_do_no_harm(tmp_path, good):
+    assert len(read_runs(table(tmp_path, [f"{row},," for row in good], "params,tokens,loss,,"), {}).points) == len(good)
+
+
+def test_the_share_of_embeddings_is_told_in_the_unit_of_the_parameters(tmp_path, good):
+    rows = [f"{float(row.split(',')[0]) / 1e6},{0.9 * float(row.split(',')[0]) / 1e6},{row.partition(',')[2]}" for row in good]
+    read = read_runs(table(tmp_path, rows, "params,params_no_embed,tokens,loss"), {"params": "params*1e6"})
+    assert read.without_embeddings is not None
+    assert read.without_embeddings[0] == "params_no_embed*1000000.0"
+    np.testing.assert_allclose(read.without_embeddings[1], 0.9 * read.points["params"])
 
 
 def test_conditions_choose_runs(tmp_path, good):
@@ -148,12 +227,29 @@ def worse_with_compute(good: list[str]) -> list[str]:
         (lambda good: [], "no run is left"),
         (worse_with_compute, "loss rises with compute"),
         (lambda good: [*good, "70,1400,3.2"], "mixes units"),
+        (
+            lambda good: [
+                f"{float(row.split(',')[0]) / 1e3:g},{row.partition(',')[2]}" if n % 4 == 0 else row for n, row in enumerate(good)
+            ],
+            "mixes units",
+        ),
+        (
+            lambda good: [f"{params:g},{1e19 / params:g},{loss(params, 1e19 / params):.4f}" for params in (1e8, 2e8, 4e8, 8e8, 16e8)],
+            "same compute",
+        ),
         (lambda good: [row.rpartition(",")[0] + ",3.0" for row in good], "the same in all runs"),
     ],
 )
 def test_refuses_a_table_that_no_law_describes(tmp_path, good, change, message):
     with pytest.raises(InputError, match=message):
         law(table(tmp_path, change(good)))
+
+
+def test_refuses_accuracies_in_two_units(tmp_path):
+    accuracies = [0.9 - 0.6 / (1 + (compute / 1e17) ** 0.5) for compute in np.geomspace(1e14, 1e19, 16)]
+    rows = [f"{10.0 ** (14 + n / 3):g},{value * (1 if n % 3 else 100):.4f}" for n, value in enumerate(accuracies)]
+    with pytest.raises(InputError, match="mixes units"):
+        law(table(tmp_path, rows, "flops,accuracy"))
 
 
 def test_refuses_compute_in_another_unit(tmp_path, good):
@@ -178,6 +274,9 @@ def test_refuses_compute_in_another_unit(tmp_path, good):
         (["--form", "parabola"], "parabola"),
         (["--form", "sigmoid"], "describes no loss"),
         (["--form", "repeated"], "needs unique"),
+        (["--predict", "params=7e9,data=1e11,unique=1e9"], "the runs don't"),
+        (["--predict", "params=1e200,data=1e200"], "params is 1e200"),
+        (["--loss", "loss", "--accuracy", "tokens"], "not both"),
         (["--optimal", "-1"], "positive"),
         (["--plot", "law.doc"], "can't draw a .doc"),
         (["--decision", "3"], "decision of 3"),
@@ -191,12 +290,20 @@ def test_wrong_arguments(tmp_path, good, capsys, arguments, message):
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("content", ["", "params,tokens,loss\n", "\x00\x01", "params,params,loss\n1,2,3\n", "hello"])
+@pytest.mark.parametrize(
+    "content", ["", "params,tokens,loss\n", "\x00\x01", "params,params,loss\n1,2,3\n", "hello", f"params,loss\n{'1' * 200_000},3\n"]
+)
 def test_a_file_that_is_no_table(tmp_path, capsys, content):
     path = tmp_path / "runs.csv"
     path.write_text(content)
     assert main(["law", str(path), "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["exit_code"] == 2
+
+
+def test_warns_of_tokens_too_few_even_where_most_runs_saw_few(tmp_path):
+    rows = [f"{params:g},{ratio * params:g},{loss(params, ratio * params):.4f}" for params, _ in ROWS[::3] for ratio in (3, 6, 12, 40)]
+    assert any("15 of 20 runs saw fewer than 20 tokens" in warning for warning in law(table(tmp_path, rows)).warnings)
+    assert not law(table(tmp_path, rows, "params,examples,loss")).warnings
 
 
 def test_warns_when_counting_embeddings_misleads(tmp_path):

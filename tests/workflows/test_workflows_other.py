@@ -29,7 +29,7 @@ def test_help_needs_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("verb", ["build", "train", "evaluate", "predict", "describe", "recipes", "doctor"])
+@pytest.mark.parametrize("verb", modelwright._VERBS)
 def test_the_verbs_are_functions_of_the_package(verb):
     assert callable(getattr(modelwright, verb))
     assert getattr(modelwright, verb).__doc__

@@ -20,7 +20,7 @@ from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
 from modelwright.data.config import DataConfig
 from modelwright.data.dataset import load
-from modelwright.evaluation.ties import pack
+from modelwright.evaluation.comparison import pack
 from modelwright.training.record import Record
 from modelwright.workflows import select as select_module
 from modelwright.workflows.contest import Asked, Found

@@ -106,6 +106,12 @@ def test_a_picture_fits_its_window(young, run, width, height):
     assert len(lines) <= height
 
 
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_a_first_row_is_no_curve_yet(young, run, width):
+    (young / "metrics.jsonl").write_text(rows(run)[0] + "\n")
+    assert "loss" in drawn(young, width, 24)
+
+
 def test_what_is_no_run_is_refused(command, tmp_path):
     code, _, err = command("watch", tmp_path, "--once")
     assert code == 2
@@ -115,8 +121,9 @@ def test_what_is_no_run_is_refused(command, tmp_path):
     assert "does not exist" in err
 
 
-def test_an_interval_must_be_above_zero(command, run):
-    assert command("watch", run, "--interval", "0")[0] == 2
+@pytest.mark.parametrize("interval", ["0", "-1", "nan", "inf", "1e300"])
+def test_an_interval_must_be_above_zero_and_come_to_an_end(command, run, interval):
+    assert command("watch", run, "--interval", interval)[0] == 2
 
 
 def test_dots_are_where_they_were_set():

@@ -23,6 +23,7 @@ def law(
     data: str | None = None,
     compute: str | None = None,
     unique: str | None = None,
+    epochs: str | None = None,
     loss: str | None = None,
     accuracy: str | None = None,
     where: Several = None,
@@ -56,6 +57,8 @@ def law(
         Column of the training's FLOPs; 6 a parameter and token where there is none.
     unique
         Column of the tokens or examples that are different, where some were read several times.
+    epochs
+        Column of how often they were read; in place of `data` or `unique`, which follows from the other.
     loss
         Column of the loss.
     accuracy
@@ -79,7 +82,7 @@ def law(
     """
     from modelwright.workflows.law import law as work
 
-    columns = {"params": params, "data": data, "compute": compute, "unique": unique, "loss": loss, "accuracy": accuracy}
+    columns = {"params": params, "data": data, "compute": compute, "unique": unique, "epochs": epochs, "loss": loss, "accuracy": accuracy}
     found = work(
         runs, columns=columns, where=where or (), form=form, predict=predict or (), predict_file=predict_file, optimal=optimal or (),
         decision=decision, every_run=every_run, plot=plot, reporter=reporter_of(printing),

@@ -52,7 +52,7 @@ def compare(runs: list[Path], /, *, output: Path | None = None, printing: Printi
     output
         Also write a page with curves and the differences of the recipes.
     """
-    from modelwright.workflows.side_by_side import compare as work
+    from modelwright.workflows.compare import compare as work
 
     answer(printing, work(runs, output=output, reporter=reporter_of(printing)))
 

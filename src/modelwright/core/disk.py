@@ -23,6 +23,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         errno.EACCES: ("writing is not permitted", "Choose another place with --output"),
         errno.EPERM: ("writing is not permitted", "Choose another place with --output"),
         errno.ENOTDIR: ("a file stands where a folder is needed", "Choose another place with --output"),
+        errno.EEXIST: ("a file stands where a folder is needed", "Choose another place with --output"),
+        errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one"),
         errno.EISDIR: ("is a folder", "Give the name of a file"),
     }
     try:

@@ -140,8 +140,7 @@ class TokenSplit(Split):
             batch_size: most windows at a time; fewer where tokens (B, T) or logits (B, T, V) would be many.
         """
         windows = np.arange(int(self._scored.sum())) if self._judged is None else self._judged
-        tokens = min(LARGEST_INPUT, LARGEST_OUTPUT // self.schema.target.vocabulary)
-        rows = max(1, min(batch_size, tokens // self.context))
+        rows = windows_at_once(self.schema, batch_size)
         homes = np.searchsorted(np.cumsum(self._scored), windows, side="right")
         for home in np.unique(homes):
             local = windows[homes == home] - (np.cumsum(self._scored) - self._scored)[home]
@@ -174,6 +173,12 @@ class TokenSplit(Split):
         digest.update(f"{self.context} {self.packing} {self.weights}".encode())
         for store in self.stores:
             digest.update(store.digest.encode())
+
+
+def windows_at_once(schema: Schema, most: int) -> int:
+    """At most so many windows; fewer, at least one, where tokens (B, T) or logits (B, T, V) would be many."""
+    tokens = min(LARGEST_INPUT, LARGEST_OUTPUT // schema.target.vocabulary)
+    return max(1, min(most, tokens // schema.text.shape[0]))
 
 
 def spread(count: int, size: int) -> np.ndarray:

@@ -1,12 +1,18 @@
-"""A comparison: whether the difference of two predictors, seen on the same examples, is more than chance."""
+"""A comparison: whether the difference of two predictors, seen on the same examples, is more than chance.
+
+Letters: N examples, B batch, O outputs, T time, V vocabulary.
+"""
 
 from __future__ import annotations
 
+import base64
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,11 +20,14 @@ from torch import Tensor
 from modelwright.core.batch import IGNORED
 from modelwright.core.errors import InputError
 from modelwright.evaluation.evaluate import Batches, PredictFunction
+from modelwright.evaluation.significance import LEVEL, paired_p_value
 from modelwright.metrics.bootstrap import PoissonWeights
 from modelwright.metrics.estimate import Estimate, percentile
 from modelwright.tasks.task import Task
 
 ErrorKind = Literal["mistakes", "squared errors", "nats"]
+WEIGHED = 4096
+"""Examples whose weights in the bootstrap are held at once."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +68,39 @@ class Errors:
         return cls(values["kind"], numbers, counts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """How much better the first of two predictors is.
 
     Attributes:
         advantage: accuracy of the first less that of the second, or root mean squared error of the second less that of the first, in standard
             deviations of the target, or loss a token of the second less that of the first; its interval is a paired bootstrap's.
-        distinguishable: whether chance alone would make such a difference in less than 5 % of cases: by McNemar's exact test for classes, or
-            because the interval excludes 0 for numbers and texts.
+        p_value: two-sided, that chance alone makes such a difference.
+        examples: that both were judged on; 0 if they were judged on different ones.
     """
 
     advantage: Estimate
-    distinguishable: bool
+    p_value: float
+    examples: int
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether chance alone would make such a difference in less than 5 % of cases."""
+        return self.p_value < LEVEL
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, and whether the two are distinguishable."""
+        return {
+            "advantage": self.advantage.to_dict(),
+            "p_value": self.p_value,
+            "examples": self.examples,
+            "distinguishable": self.distinguishable,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Comparison:
+        """What `to_json` wrote."""
+        return cls(Estimate.from_dict(values["advantage"]), float(values["p_value"]), int(values["examples"]))
 
 
 def compare(
@@ -98,26 +127,41 @@ def compare(
     Raises:
         InputError: the split is empty or has no targets.
     """
-    weights = PoissonWeights(replicates, seed)
-    sums = torch.zeros(3, 1 + replicates, dtype=torch.float64)
-    discordant, classes, root, examples = [0, 0], False, False, 0
+    parts: tuple[list[Errors], list[Errors]] = ([], [])
     for batch in split.batches(batch_size):
         if batch.target is None:
             raise InputError("the examples have no target, so that nothing can be compared")
         with torch.inference_mode():
-            pair = [errors_of(task, predict(batch.inputs), batch.target) for predict in (first, second)]
-        classes, root = pair[0].kind == "mistakes", pair[0].kind == "squared errors"
-        one, other = (errors.values for errors in pair)
-        discordant[0] += int((one < other).sum())
-        discordant[1] += int((other < one).sum())
-        sums += torch.stack([pair[0].counts, one, other]) @ weights.draw(batch.size)
-        examples += batch.size
-    if not sums[0, 0]:
+            for errors, predict in zip(parts, (first, second), strict=True):
+                errors.append(errors_of(task, predict(batch.inputs), batch.target))
+    if not any(float(part.counts.sum()) for part in parts[0]):
         raise InputError("there is no example to compare on")
-    means = (sums[1:] / sums[0]).sqrt() if root else sums[1:] / sums[0]
+    return paired(*map(Errors.joined, parts), replicates=replicates, seed=seed)
+
+
+def paired(first: Errors, second: Errors, *, replicates: int = 1000, seed: int = 0) -> Comparison:
+    """Compare two predictors by their errors on the same examples.
+
+    Args:
+        first: of one.
+        second: of the other.
+        replicates: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the errors are not of the same examples.
+    """
+    if first.kind != second.kind or len(first) != len(second) or not torch.equal(first.counts, second.counts):
+        raise ValueError("errors of different examples can't be paired")
+    weights = PoissonWeights(replicates, seed)
+    rows = torch.stack([first.counts, first.values, second.values])
+    sums = sum((part @ weights.draw(part.shape[1]) for part in rows.split(WEIGHED, dim=1)), rows.new_zeros(3, 1 + replicates))
+    means = sums[1:] / sums[0]
+    if first.kind == "squared errors":
+        means = means.sqrt()
     advantage = means[1] - means[0]
-    interval = percentile(float(advantage[0]), advantage[1:], examples, lowest=-math.inf)
-    return Comparison(interval, mcnemar(*discordant) < 0.05 if classes else examples > 1 and not interval.low <= 0 <= interval.high)
+    interval = percentile(float(advantage[0]), advantage[1:], len(first), lowest=-math.inf)
+    return Comparison(interval, paired_p_value(first.values, second.values), len(first))
 
 
 def errors_of(task: Task, output: Tensor, target: Tensor) -> Errors:
@@ -140,20 +184,24 @@ def errors_of(task: Task, output: Tensor, target: Tensor) -> Errors:
     return Errors("squared errors", values, torch.ones_like(values))
 
 
-def mcnemar(first_alone: int, second_alone: int) -> float:
-    """The two-sided exact p-value that two classifiers are right equally often.
-
-    Only examples that one of them alone has right tell anything: under the hypothesis they fall to either like coin tosses. Source: McNemar
-    (1947), Note on the sampling error of the difference between correlated proportions or percentages; exact by the binomial distribution.
+def pack(errors: Tensor, most: int = 8192) -> str:
+    """(N,) errors as text, so that predictors of several processes can be compared later.
 
     Args:
-        first_alone: examples that only the first has right.
-        second_alone: examples that only the second has right.
+        errors: of examples in the order of their split; right or wrong are kept as bits, else as float32.
+        most: examples that are kept, evenly spread, the same ones for every predictor.
     """
-    n, fewer = first_alone + second_alone, min(first_alone, second_alone)
-    tail = sum(math.exp(_log_binomial(n, k) - n * math.log(2)) for k in range(fewer + 1))
-    return min(1.0, 2 * tail)
+    if len(errors) > most:
+        errors = errors[torch.linspace(0, len(errors) - 1, most).round().long()]
+    values = errors.numpy()
+    bits = bool(((values == 0) | (values == 1)).all())
+    content = np.packbits(values.astype(bool)).tobytes() if bits else values.astype("<f4").tobytes()
+    return f"{'b' if bits else 'f'}{len(values)}:{base64.b64encode(zlib.compress(content)).decode()}"
 
 
-def _log_binomial(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+def unpack(text: str) -> Tensor:
+    """The (N,) errors, float64, that `pack` made text of."""
+    head, _, body = text.partition(":")
+    content, number = zlib.decompress(base64.b64decode(body)), int(head[1:])
+    values = np.unpackbits(np.frombuffer(content, np.uint8))[:number] if head[0] == "b" else np.frombuffer(content, "<f4")
+    return torch.from_numpy(values.astype(np.float64))

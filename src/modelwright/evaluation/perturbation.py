@@ -75,19 +75,20 @@ def robustness(
         network: judged in float32.
         task: whose primary metric is told.
         split: with targets.
-        deadline: `time.monotonic()` after which no other perturbation is begun.
+        deadline: `time.monotonic()` after which nothing is begun; a course that is not whole by then is left out.
         replicates: of the bootstrap.
         seed: decides what is drawn; the same for every strength.
     """
     courses = []
     for _, part in perturbations.items():
         perturbation = part()  # pyright: ignore[reportCallIssue]
-        if not perturbation.suits(split.schema) or time.monotonic() > deadline:
+        if not perturbation.suits(split.schema):
             continue
-        points = [
-            (strength, _judged(network, task, split, perturbation, strength, replicates, seed))
-            for strength in (0.0, *perturbation.strengths)
-        ]
+        points = []
+        for strength in (0.0, *perturbation.strengths):
+            if time.monotonic() > deadline:
+                return courses
+            points.append((strength, _judged(network, task, split, perturbation, strength, replicates, seed)))
         courses.append(Course(perturbation.title, perturbation.unit, tuple(points)))
     return courses
 

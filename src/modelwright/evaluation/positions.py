@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelwright.data.split import Split
+from modelwright.data.token_split import windows_at_once
 from modelwright.metrics.estimate import Estimate, Z
 from modelwright.nn.mode import evaluating
 
 ROWS = 16
-"""Windows at a time."""
+"""Windows at a time, at most."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Positions:
     """The loss of every token of whole windows.
 
     Attributes:
-        tokens: (N, T) what was read.
+        tokens: (N, T+1) what was read, and the token after it.
         losses: (N, T) float32, nats of the token that follows each of them.
     """
 
@@ -36,17 +37,21 @@ class Positions:
 
     @classmethod
     def of(cls, network: nn.Module, split: Split) -> Positions:
-        """Read all windows of a split of a text, each from its beginning."""
+        """Read all windows of a split of a text, each from its beginning; of texts of several lengths the longest windows."""
         place = next(network.parameters()).device
         tokens, losses = [], []
         with torch.inference_mode(), evaluating(network):
-            for start in range(0, len(split), ROWS):
-                batch = split.gather(torch.arange(start, min(start + ROWS, len(split))))
+            rows = windows_at_once(split.schema, ROWS)
+            for start in range(0, len(split), rows):
+                batch = split.gather(torch.arange(start, min(start + rows, len(split))))
                 assert batch.target is not None, "the windows of a text have targets"
                 scores = network(batch.to(place).inputs).float().cpu()
                 losses.append(F.cross_entropy(scores.flatten(0, 1), batch.target.flatten(), reduction="none").view(batch.target.shape))
                 tokens.append(torch.cat([batch.inputs["tokens"], batch.target[:, -1:]], dim=1))
-        return cls(torch.cat(tokens), torch.cat(losses))
+        # Windows of a text that is shorter than the context are shorter too.
+        longest = max(part.shape[1] for part in losses)
+        whole = [place for place, part in enumerate(losses) if part.shape[1] == longest]
+        return cls(torch.cat([tokens[place] for place in whole]), torch.cat([losses[place] for place in whole]))
 
     def course(self) -> list[dict[str, Any]]:
         """Mean loss by position, in parts each twice as long as the one before: `from`, `to` (from 1), `value`, `low`, `high`; windows are independent."""

@@ -1,103 +1,61 @@
 """Significance: whether a difference is more than chance, and what is left of that when many differences are looked at.
 
-Letters: N examples, R rounds.
+Letters: N examples, S groups.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from modelwright.core.randomness import generator
-from modelwright.evaluation.comparison import Errors, mcnemar
-from modelwright.metrics.bootstrap import PoissonWeights
-from modelwright.metrics.estimate import Estimate, percentile
 
-ROUNDS = 4000
-"""Of a permutation test: a p-value is a multiple of one in so many."""
+LEVEL = 0.05
+"""Chance of calling any two different that are not."""
+ROUNDS, ROUNDS_A_GROUP = 2000, 40
+"""Deals of a permutation test, and for each of many groups: a corrected p-value can't be less than their number over that of the deals."""
 CHUNK = 1 << 22
-"""Signs that are drawn at once."""
+"""Values that are dealt out at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How much better the first of two predictors is, in the unit of their errors.
+def paired_p_value(first: Tensor, second: Tensor) -> float:
+    """How likely so large a difference of two predictors' mean error is by chance alone.
 
-    Attributes:
-        advantage: more is better for the first; a paired bootstrap's interval.
-        p_value: two-sided, that chance alone makes such a difference.
-        examples: that both were judged on.
-    """
-
-    advantage: Estimate
-    p_value: float
-    examples: int
-
-
-def paired(first: Errors, second: Errors, *, replicates: int = 1000, seed: int = 0) -> Difference:
-    """Compare two predictors on the same examples: by McNemar's exact test for mistakes, else by flipping signs at random.
-
-    The advantage is in accuracy, in the root mean squared error (standard deviations of the target), or in nats a token.
-
-    Raises:
-        ValueError: the errors are not of the same examples.
-    """
-    if first.kind != second.kind or len(first) != len(second) or not torch.equal(first.counts, second.counts):
-        raise ValueError("errors of different examples can't be paired")
-    weights = PoissonWeights(replicates, seed).draw(len(first))
-    scored, *sums = torch.stack([first.counts, first.values, second.values]) @ weights
-    means = [total / scored for total in sums]
-    if first.kind == "squared errors":
-        means = [mean.sqrt() for mean in means]
-    advantage = means[1] - means[0]
-    interval = percentile(float(advantage[0]), advantage[1:], len(first), lowest=-np.inf)
-    if first.kind == "mistakes":
-        ahead, behind = int((first.values < second.values).sum()), int((second.values < first.values).sum())
-        return Difference(interval, mcnemar(ahead, behind), len(first))
-    return Difference(interval, sign_flips(second.values - first.values, seed), len(first))
-
-
-def sign_flips(differences: torch.Tensor, seed: int = 0, rounds: int = ROUNDS) -> float:
-    """The two-sided p-value that `differences` (N,) are as often above 0 as below, by as much.
-
-    Source: Fisher (1935), The design of experiments, section 21; with the observed signs among the drawn ones, so that it is never 0.
-    """
-    differences = differences.double()
-    observed = abs(float(differences.sum()))
-    if not differences.any():
-        return 1.0
-    random, extreme = generator(seed, "sign flips"), 0
-    at_once = max(1, CHUNK // len(differences))
-    for start in range(0, rounds, at_once):
-        signs = torch.randint(0, 2, (min(at_once, rounds - start), len(differences)), generator=random, dtype=torch.int8) * 2 - 1
-        extreme += int(((signs.double() @ differences).abs() >= observed * (1 - 1e-12)).sum())
-    return (1 + extreme) / (1 + rounds)
-
-
-def groups_against_rest(values: torch.Tensor, members: torch.Tensor, seed: int = 0, rounds: int = 2000) -> list[float]:
-    """The two-sided p-value, for each group, that its mean differs from that of the rest by chance: the values are dealt out again.
-
-    Source: Fisher (1935), as above; one deal serves all groups.
+    McNemar's exact test for right or wrong answers. Else the paired t-test, which for errors of forecasts is that of Diebold and Mariano
+    (1995), Comparing predictive accuracy, section 1.1.
 
     Args:
-        values: (N,).
-        members: (N, S) bool, a column a group.
-        seed: of the deals.
-        rounds: deals.
+        first: (N,) errors of one on each example.
+        second: (N,) those of the other on the same examples.
     """
-    values, members = values.double() - values.double().mean(), members.double()
-    if not values.any():
-        return [1.0] * members.shape[1]
-    observed = (values @ members).abs() * (1 - 1e-12)
-    random, extreme = generator(seed, "groups"), torch.zeros(members.shape[1], dtype=torch.int64)
-    at_once = max(1, CHUNK // len(values))
-    for start in range(0, rounds, at_once):
-        dealt = values[torch.rand(min(at_once, rounds - start), len(values), generator=random).argsort(1)]
-        extreme += ((dealt @ members).abs() >= observed).sum(0)
-    return ((1 + extreme) / (1 + rounds)).tolist()
+    difference = first.double() - second.double()
+    if all(bool(((errors == 0) | (errors == 1)).all()) for errors in (first, second)):
+        return mcnemar(int((difference < 0).sum()), int((difference > 0).sum()))
+    n = len(difference)
+    if n < 2:
+        return 1.0
+    spread = float(difference.std()) / math.sqrt(n)
+    if spread == 0:
+        return 1.0 if float(difference.mean()) == 0 else 0.0
+    return _two_sided(float(difference.mean()) / spread, n - 1)
+
+
+def mcnemar(first_alone: int, second_alone: int) -> float:
+    """The two-sided exact p-value that two classifiers are right equally often.
+
+    Only examples that one of them alone has right tell anything: under the hypothesis they fall to either like coin tosses. Source: McNemar
+    (1947), Note on the sampling error of the difference between correlated proportions or percentages; exact by the binomial distribution.
+
+    Args:
+        first_alone: examples that only the first has right.
+        second_alone: examples that only the second has right.
+    """
+    n, fewer = first_alone + second_alone, min(first_alone, second_alone)
+    tail = sum(math.exp(_log_binomial(n, k) - n * math.log(2)) for k in range(fewer + 1))
+    return min(1.0, 2 * tail)
 
 
 def holm(p_values: Sequence[float], comparisons: int | None = None) -> list[float]:
@@ -106,13 +64,46 @@ def holm(p_values: Sequence[float], comparisons: int | None = None) -> list[floa
     Source: Holm (1979), A simple sequentially rejective multiple test procedure.
 
     Args:
-        p_values: of the differences that are looked at.
-        comparisons: how many could have been; as many as are looked at by default.
+        p_values: of the comparisons that are looked at.
+        comparisons: how many there could have been, such as all pairs where the best one is compared with the others: which one is best was
+            seen on the same examples. By default those that are looked at.
     """
-    comparisons = len(p_values) if comparisons is None else comparisons
+    count = max(len(p_values), comparisons or 0)
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     corrected, reached = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(order):
-        reached = max(reached, min(1.0, (comparisons - rank) * p_values[place]))
+        reached = max(reached, min(1.0, (count - rank) * p_values[place]))
         corrected[place] = reached
     return corrected
+
+
+def groups_against_rest(values: Tensor, members: Tensor, seed: int = 0) -> list[float]:
+    """The two-sided p-value, for each group, that its mean differs from that of the rest by chance: the values are dealt out again.
+
+    Source: Fisher (1935), The design of experiments, section 21; with the observed deal among the drawn ones, so that it is never 0.
+
+    Args:
+        values: (N,).
+        members: (N, S) bool, a column a group; one deal serves all.
+        seed: of the deals.
+    """
+    values, members = values.double() - values.double().mean(), members.double()
+    if not values.any():
+        return [1.0] * members.shape[1]
+    observed = (values @ members).abs() * (1 - 1e-12)
+    random, extreme = generator(seed, "groups"), torch.zeros(members.shape[1], dtype=torch.int64)
+    rounds, at_once = max(ROUNDS, ROUNDS_A_GROUP * members.shape[1]), max(1, CHUNK // len(values))
+    for start in range(0, rounds, at_once):
+        deals = [torch.randperm(len(values), generator=random) for _ in range(min(at_once, rounds - start))]
+        extreme += ((values[torch.stack(deals)] @ members).abs() >= observed).sum(0)
+    return ((1 + extreme) / (1 + rounds)).tolist()
+
+
+def _two_sided(t: float, freedom: int) -> float:
+    """The two-sided p-value of Student's t, by the normal approximation of Wallace (1959), Bounds on normal approximations to Student's."""
+    z = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t * t / freedom))
+    return math.erfc(z / math.sqrt(2))
+
+
+def _log_binomial(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

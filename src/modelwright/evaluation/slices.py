@@ -6,6 +6,8 @@ Letters: N examples.
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +25,8 @@ from modelwright.tasks.task import Task
 
 SMALLEST = 10
 """Examples of a slice, at least: fewer tell nothing."""
+MOST_COLUMNS = 40
+"""Columns of numbers, and of categories, that a table is cut by: the first ones."""
 MOST_VALUES = 8
 """Values of a category that are slices of their own."""
 QUARTERS = 4
@@ -57,7 +61,9 @@ class Slice:
         }
 
 
-def slices(schema: Schema, split: Split, seen: Examplewise, task: Task, *, replicates: int = 200, seed: int = 0) -> list[Slice]:
+def slices(
+    schema: Schema, split: Split, seen: Examplewise, task: Task, *, deadline: float = math.inf, replicates: int = 200, seed: int = 0
+) -> list[Slice]:
     """Every slice that is large enough, in the order of the columns.
 
     Args:
@@ -65,6 +71,7 @@ def slices(schema: Schema, split: Split, seen: Examplewise, task: Task, *, repli
         split: no text.
         seen: what the model says of it.
         task: whose primary metric is told.
+        deadline: `time.monotonic()` after which no other slice is looked at.
         replicates: of the bootstrap.
         seed: of bootstrap and permutations.
     """
@@ -72,6 +79,8 @@ def slices(schema: Schema, split: Split, seen: Examplewise, task: Task, *, repli
     found: list[tuple[str, str, int, Estimate]] = []
     members: list[Tensor] = []
     for column, value, member in _groups(schema, split):
+        if time.monotonic() > deadline:
+            break
         count = int(member.sum())
         if not SMALLEST <= count < len(member):
             continue
@@ -93,13 +102,13 @@ def _groups(schema: Schema, split: Split) -> Iterator[tuple[str, str, Tensor]]:
         yield from _quarters("brightness", pixels.mean(1), ("dark", "rather dark", "rather bright", "bright"))
         yield from _quarters("contrast", pixels.std(1), ("low", "rather low", "rather high", "high"))
     else:
-        for index, feature in enumerate(schema.numbers):
+        for index, feature in enumerate(schema.numbers[:MOST_COLUMNS]):
             column = split.inputs["numbers"][:, index]
             absent = split.inputs["missing"][:, index] > 0
             if absent.any():
                 yield feature.name, "missing", absent
             yield from _quarters(feature.name, _own_unit(feature, column), None, ~absent)
-        for index, feature in enumerate(schema.categories):
+        for index, feature in enumerate(schema.categories[:MOST_COLUMNS]):
             column = split.inputs["categories"][:, index]
             counts = torch.bincount(column, minlength=len(feature.values) + 1)
             for code in counts.argsort(descending=True, stable=True)[:MOST_VALUES].tolist():

@@ -108,10 +108,7 @@ class Evaluation:
             "splits": {name: _write(estimates) for name, estimates in self.splits.items()},
             "baselines": {name: _write(estimates) for name, estimates in self.baselines.items()},
             "gap": self.gap,
-            "comparisons": {
-                name: {"advantage": comparison.advantage.to_dict(), "distinguishable": comparison.distinguishable}
-                for name, comparison in self.comparisons.items()
-            },
+            "comparisons": {name: comparison.to_json() for name, comparison in self.comparisons.items()},
             "details": self.details,
         }
 
@@ -124,10 +121,7 @@ class Evaluation:
             splits={name: _read(estimates) for name, estimates in values["splits"].items()},
             baselines={name: _read(estimates) for name, estimates in values["baselines"].items()},
             details=dict(values["details"]),
-            comparisons={
-                name: Comparison(Estimate.from_dict(row["advantage"]), row["distinguishable"])
-                for name, row in values["comparisons"].items()
-            },
+            comparisons={name: Comparison.from_json(row) for name, row in values["comparisons"].items()},
         )
 
 

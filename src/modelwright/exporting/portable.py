@@ -79,6 +79,13 @@ class Portable(nn.Module):
         return {"standardized": output, "value": prediction.value}
 
 
+def run_module(module: nn.Module, inputs: Arrays) -> Arrays:
+    """What a module like `Portable` makes of raw inputs."""
+    with torch.inference_mode():
+        outputs = module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+
 def raw_inputs(schema: Schema, inputs: Mapping[str, Tensor]) -> Arrays:
     """The raw values of a batch's encoded inputs: pixels and tokens exactly, numbers to the precision of float32, missing ones as NaN.
 

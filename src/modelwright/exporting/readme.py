@@ -25,10 +25,11 @@ def readme(subject: Subject, target: Target, record: Mapping[str, Any], comparis
         _table(record["inputs"], record["outputs"]),
         "`export.json` has the details: labels, columns and their values, preprocessing, versions, digests of the files.",
         "## Proof",
-        "Loaded again and compared with the original on {examples:,} examples of held-out data, in batches of {sizes}{lengths}: the largest "
+        "Loaded again and compared with the original on {examples:,} real examples{source}, in batches of {sizes}{lengths}: the largest "
         "difference is {difference:.2g} (of values up to {largest:.3g}), {agreement:.2%} of the predictions agree, and {metric} is {exported:.6g} "
         "(original: {original:.6g}).".format(
             examples=comparison.examples,
+            source=f" ({model['compared_on']})" if model.get("compared_on") else "",
             sizes=_listed(comparison.batch_sizes),
             lengths=f" and lengths of {_listed(comparison.lengths)}" if comparison.lengths else "",
             difference=comparison.difference,

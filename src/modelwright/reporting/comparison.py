@@ -83,17 +83,18 @@ def _p(value: float) -> str:
     return p_text(value) if value < 0.001 else f"= {p_text(value)}"
 
 
-def comparison_page(views: Sequence[View], names: Sequence[str], contrasts: Sequence[Contrast]) -> Page:
+def comparison_page(views: Sequence[View], names: Sequence[str], contrasts: Sequence[Contrast], split: str) -> Page:
     """The page.
 
     Args:
         views: of the runs, the best first.
         names: what they are called.
         contrasts: of all pairs.
+        split: that all of them were judged on.
     """
-    metric, split = views[0].primary, views[0].judged
+    metric = views[0].primary
     best = [contrast for contrast in contrasts if contrast.first == names[0]]
-    ahead = [contrast.second for contrast in best if contrast.distinguishable]
+    ahead = [contrast.second for contrast in best if contrast.distinguishable and contrast.advantage.value > 0]
     if len(ahead) == len(names) - 1:
         summary = f"{names[0]} is better than {'the other' if len(names) == 2 else 'all others'} by more than chance."
     elif ahead:
@@ -108,7 +109,7 @@ def comparison_page(views: Sequence[View], names: Sequence[str], contrasts: Sequ
         cards.append(Fact(f"its {split} {label(metric)}", metric_text(metric, score.value), f"95 % interval {bounds_text(metric, score)}"))
     cards.append(Fact("runs", f"{len(views)}", f"{several(len(contrasts), 'comparison')}, corrected by Holm"))
     made = [
-        Section("scores", "Scores", _scores(views, names, metric)),
+        Section("scores", "Scores", _scores(views, names, metric, split)),
         Section("differences", "Are the differences more than chance?", _differences(contrasts)),
         Section("curves", "Curves", _curves(views, names, metric)),
         Section("cost", "Cost", [_cost(views, names)]),
@@ -124,23 +125,22 @@ def comparison_page(views: Sequence[View], names: Sequence[str], contrasts: Sequ
     )
 
 
-def _scores(views: Sequence[View], names: Sequence[str], metric: str) -> list[Block]:
+def _scores(views: Sequence[View], names: Sequence[str], metric: str, split: str) -> list[Block]:
     with plot(f"{label(metric)} of each run with its interval.", height=0.75 + 0.32 * len(views)) as drawn:
         for place, view in enumerate(views):
-            estimate = view.estimate(view.judged, metric)
+            estimate = view.estimate(split, metric)
             if estimate is not None:
                 interval(drawn.axes, place, estimate.low, estimate.value, estimate.high, 0 if place == 0 else 1, hollow=place > 0)
         row_names(drawn.axes, names)
         metric_axis(drawn.axes.xaxis, metric)
-        drawn.axes.set_xlabel(f"{views[0].judged} {label(metric)}, 95 % interval")
+        drawn.axes.set_xlabel(f"{split} {label(metric)}, 95 % interval")
         frame(drawn.axes, grid="x")
-    splits = list(dict.fromkeys(split for view in views for split in view.evaluation["splits"]))
+    splits = list(dict.fromkeys(name for view in views for name in view.evaluation["splits"]))
     rows = []
     for name, view in zip(names, views, strict=True):
-        known = [view.estimate(split, metric) for split in splits]
+        known = [view.estimate(one, metric) for one in splits]
         rows.append([Cell(cut(name, 30), strong=name == names[0]), *("–" if one is None else show(metric, one) for one in known)])
-    better = views[0].evaluation.get("higher_is_better", True)
-    caption = f"{label(metric)} on the split that decides; {'more' if better else 'less'} is better."
+    caption = f"{label(metric)} on the {split} split; {'more' if views[0].higher_is_better else 'less'} is better."
     return [Row([Figure(drawn.svg, caption)]), Table(["run", *splits], rows, f"{label(metric)} by split")]
 
 
@@ -155,7 +155,7 @@ def _differences(contrasts: Sequence[Contrast]) -> list[Block]:
         ]
         for contrast in contrasts
     ]
-    said = "Where two runs were judged on the same examples they are compared one by one: McNemar's exact test for classes, random flips of signs otherwise. "
+    said = "Where two runs were judged on the same examples they are compared one by one: McNemar's exact test for classes, the paired t-test otherwise. "
     said += "The p-values are corrected for the number of comparisons (Holm). The test split is not evaluated again: each run kept its errors when it was judged."
     header = ["runs", "the first is better by", "p", "verdict", "by"]
     return [Table(header, rows, "All pairs, the better score first", left=frozenset({1, 3, 4})), Text(said, "note")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,10 @@ def plot(description: str, *, width: float = WIDTH, height: float = HEIGHT) -> I
         drawn = Plot(figure.add_subplot())
         yield drawn
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        with warnings.catch_warnings():
+            # It warns of letters that its font lacks, and letters are drawn by the page's reader.
+            warnings.simplefilter("ignore", UserWarning)
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     drawn.svg = inline(buffer.getvalue(), description, f"p{next(_numbers)}")
 
 

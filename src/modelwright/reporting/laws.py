@@ -14,7 +14,7 @@ from modelwright.planning.laws.law import Law, Range
 from modelwright.planning.laws.points import Points, sizes
 
 MOST_CURVES = 8
-"""Sizes that get a curve and a row in the legend of their own."""
+"""Sizes that get a curve and a row in the legend of their own; of more, as many evenly chosen ones."""
 CURVE_POINTS = 100
 
 
@@ -63,15 +63,16 @@ def _draw_curves(axes: Any, law: Law, measure: str) -> None:
     by_size = "params" in law.fit.form.needs
     number = sizes(points["params"]) if by_size else np.zeros(len(points), dtype=int)
     count = int(number.max()) + 1
+    told = set(np.linspace(0, count - 1, min(count, MOST_CURVES)).round().astype(int).tolist())
     for size in range(count):
         color = palette(0.9 * size / max(count - 1, 1))
         mine = number == size
-        label = format_count(float(np.median(points["params"][mine]))) if by_size and count <= MOST_CURVES else None
+        label = format_count(float(np.median(points["params"][mine]))) if by_size and size in told else None
         shown = mine & kept
         axes.plot(points["compute"][shown], _measure(law.values[shown], measure), "o", color=color, markersize=5, label=label)
         left_out = mine & ~kept
         axes.plot(points["compute"][left_out], _measure(law.values[left_out], measure), "o", mfc="none", color=color, markersize=5)
-        if count <= MOST_CURVES:
+        if size in told:
             along = _along(points.take(mine), by_size)
             axes.plot(along["compute"], _measure(law.fit.predict(along), measure), "-", color=color, linewidth=1)
     axes.set_xscale("log")

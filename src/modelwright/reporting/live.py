@@ -183,6 +183,8 @@ def _charts(glance: Glance, width: int, height: int) -> list[RenderableType]:
     """Loss, and where there is room the metric and the speed: beside each other in a wide window, below each other in a high one."""
     drawn = [_loss, _metric, _speed] if width >= 120 else [_loss, _metric]
     parts = [part for part in drawn if part(glance, 40, 6) is not None]
+    if not parts:
+        return []
     if width < 70:
         parts = parts[: max(1, height // 9)]
         each = height // len(parts)

@@ -98,11 +98,11 @@ def cards(view: View) -> list[Fact]:
 
 
 def _best_baseline(view: View) -> tuple[str, float] | None:
-    metric, better = view.primary, view.evaluation.get("higher_is_better", True)
+    metric = view.primary
     known = {name: values[metric]["value"] for name, values in view.evaluation.get("baselines", {}).items() if metric in values}
     if not known:
         return None
-    name = (max if better else min)(known, key=known.__getitem__)
+    name = (max if view.higher_is_better else min)(known, key=known.__getitem__)
     return name, known[name]
 
 

@@ -94,6 +94,12 @@ class View:
         return str(self.evaluation.get("primary", ""))
 
     @property
+    def higher_is_better(self) -> bool:
+        """Of the metric that decides: where nothing was judged yet, it is an accuracy if there are classes."""
+        schema = self.schema
+        return bool(self.evaluation.get("higher_is_better", schema is None or bool(schema.classes)))
+
+    @property
     def judged(self) -> str:
         """The split that decides: test, else validation, else the last one."""
         splits = list(self.evaluation.get("splits", {}))
@@ -149,10 +155,18 @@ def read_view(run: Run, findings: Mapping[str, Any] | None = None, notes: tuple[
         trials=read_trials(comparison),
         findings=dict(findings) if findings is not None else read(run.findings, _mapping, {}),
         bundle=bundle,
-        bundle_bytes=sum(file.stat().st_size for file in run.bundle.glob("*") if file.is_file()),
+        bundle_bytes=_size(run.bundle),
         problems=tuple(problems),
         notes=notes,
     )
+
+
+def _size(folder: Path) -> int:
+    """Bytes of a folder's files; 0 while another process replaces it."""
+    try:
+        return sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
+    except OSError:
+        return 0
 
 
 def _mapping(text: str) -> dict[str, Any]:
@@ -161,9 +175,12 @@ def _mapping(text: str) -> dict[str, Any]:
 
 def _evaluation(text: str) -> dict[str, Any]:
     values = _mapping(text)
-    for estimates in values["splits"].values():
+    primary, splits = str(values["primary"]), values["splits"]
+    for estimates in (*splits.values(), *values.get("baselines", {}).values()):
         for estimate in estimates.values():
             Estimate.from_dict(estimate)
+    if not splits or any(primary not in estimates for estimates in splits.values()):
+        raise ValueError("a split was not judged")
     return values
 
 

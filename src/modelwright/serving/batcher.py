@@ -83,7 +83,9 @@ class Batcher:
         while batch := self._next():
             self._predict(batch)
         while self._waiting:
-            self._waiting.popleft().answer.set_exception(ClosedError("The server is shutting down"))
+            answer = self._waiting.popleft().answer
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(ClosedError("The server is shutting down"))
 
     def _next(self) -> list[_Asked]:
         """Those who are predicted for together next; none when the batcher is closed."""

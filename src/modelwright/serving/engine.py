@@ -180,15 +180,18 @@ class Engine:
         torch.set_flush_denormal(True)
         with self._generator.inference(self.rows) as prepared, torch.inference_mode():
             while not self._closed:
-                slots, sampler = self._new_slots(prepared), Sampler()
                 try:
+                    slots, sampler = self._new_slots(prepared), Sampler()
                     while self._await_work():
                         self._admit(slots, sampler)
                         if self._running:
                             self._step(prepared, slots, sampler)
                 except Exception as error:  # memory may run out; those who asked are told, and the next are served
-                    self._fail([running.job for running in self._running], error)
-                    self._running = []
+                    running, self._running = self._running, []
+                    self._fail([one.job for one in running] or self._all_waiting(), error)
+                    if not running:
+                        # Not even the rows could be had; that is tried again for the next who asks.
+                        self._await_work()
         self._fail([*(running.job for running in self._running), *self._waiting], ClosedError("The server is shutting down"))
         self._running, self._waiting = [], deque()
 
@@ -207,6 +210,13 @@ class Engine:
             while not (self._waiting or self._running or self._closed):
                 self._changed.wait()
         return not self._closed
+
+    def _all_waiting(self) -> list[Job]:
+        """The jobs that wait, taken from the queue."""
+        with self._changed:
+            jobs = list(self._waiting)
+            self._waiting.clear()
+        return jobs
 
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         for job in jobs:

@@ -215,13 +215,18 @@ class Sampler:
         self._rows = [self._rows[row] for row in index]
 
     def close_calls(self, scores_BV: Tensor, nearness: float) -> list[int]:
-        """The greedy rows whose two likeliest tokens are nearer to each other than `nearness` times their highest score's size."""
+        """The greedy rows whose two likeliest tokens are nearer to each other than `nearness` times the row's largest score.
+
+        A repetition penalty magnifies a score's rounding as it does the score, so that much nearness is added.
+        """
         greedy = [place for place, row in enumerate(self._rows) if row.config.greedy]
         if not greedy or scores_BV.shape[1] < 2:
             return []
         rows = [self._rows[place] for place in greedy]
-        scores_BV = self._penalized(scores_BV if len(greedy) == len(self._rows) else scores_BV[greedy], rows)
-        near_B = -scores_BV.topk(2).values.diff(dim=1)[:, 0] <= nearness * scores_BV.abs().amax(1)
+        scores_BV = scores_BV if len(greedy) == len(self._rows) else scores_BV[greedy]
+        best_B2, token_B2 = self._penalized(scores_BV, rows).topk(2)
+        growth_B = (best_B2 / scores_BV.gather(1, token_B2)).nan_to_num(1.0).amax(1).clamp(min=1)
+        near_B = best_B2[:, 0] - best_B2[:, 1] <= nearness * scores_BV.abs().amax(1) * growth_B
         return [place for place, near in zip(greedy, near_B.tolist(), strict=True) if near]
 
     def _choose(self, scores_BV: Tensor, rows: Sequence[_Row]) -> Tensor:

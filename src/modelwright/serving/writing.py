@@ -9,6 +9,8 @@ from modelwright.data.tokenizer import Tokenizer
 
 FinishReason = Literal["length", "stop", "end"]
 """As many tokens as were asked for; before a stop string; the network ended the document."""
+BEFORE = 64
+"""Tokens of a prompt that can decide how its text goes on; a decoder takes time in the square of those that make no character."""
 
 
 class Writing:
@@ -27,7 +29,7 @@ class Writing:
         self.finish_reason: FinishReason | None = None
         self._separator, self._stop, self._max_tokens = tokenizer.separator, stop, max_tokens
         self._decoder = tokenizer.decoder()
-        for token in prompt:
+        for token in [token for token in prompt if token != self._separator][-BEFORE:]:
             self._decoder.push(token)
         self._certain: list[str] = []
         self._released = 0

@@ -20,7 +20,8 @@ MOST_VALUES = 1000
 def card_of(run: Path, bundle: Bundle) -> dict[str, Any]:
     """The card of the model in a run folder, or in a bundle alone, which knows nothing of scores and data."""
     config, schema = bundle.config, bundle.config.data_schema
-    evaluation, state = _read(run / "evaluation.json"), _read(run / "run.json")
+    state = _read(run / "run.json") or {}
+    report = state.get("report")
     return {
         "name": config.name,
         "what": _what(schema),
@@ -30,13 +31,13 @@ def card_of(run: Path, bundle: Bundle) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in bundle.network.parameters()),
         "inputs": [_feature(feature) for feature in schema.inputs],
         "target": _feature(schema.target),
-        "quality": None if evaluation is None else _quality(Evaluation.from_json(evaluation)),
+        "quality": _quality(_read(run / "evaluation.json")),
         "data": {
             "name": Path(config.data.path).name,
-            "splits": (state or {}).get("report", {}).get("splits", {}),
+            "splits": report.get("splits", {}) if isinstance(report, dict) else {},
             "digest": config.data_digest,
         },
-        "training_seconds": (state or {}).get("training_seconds"),
+        "training_seconds": state.get("training_seconds"),
         "settings": {part: getattr(config, part).model_dump(mode="json") for part in ("task", "stem", "model")},
         "recipe": _recipe(run / "recipe.yaml"),
         "versions": dict(config.versions),
@@ -62,7 +63,15 @@ def _feature(feature: Feature) -> dict[str, Any]:
     return {**told, "values": list(feature.values[:MOST_VALUES]), "description": describe(feature)}
 
 
-def _quality(evaluation: Evaluation) -> dict[str, Any]:
+def _quality(values: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What an evaluation says; None if there is none, or none that can be read."""
+    try:
+        return None if values is None else _scores(Evaluation.from_json(values))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _scores(evaluation: Evaluation) -> dict[str, Any]:
     """The scores on the judged split with their intervals, the decisive one first, and what baselines reach."""
     judged = evaluation.splits[evaluation.judged]
     metrics = sorted(judged, key=lambda metric: metric != evaluation.primary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def export(
             than the tolerance. Nothing is left of a refused export.
     """
     reporter = reporter or Reporter()
-    if not tolerance > 0:
+    if not 0 < tolerance < math.inf:
         raise InputError(f"the tolerance is {tolerance:g}", expected="a positive number, like 1e-4")
     if examples is not None and examples < 1:
         raise InputError(f"{examples} examples can't be compared on", expected="at least 1")
@@ -78,7 +79,7 @@ def export(
         "write": "writing the model",
         "compare": f"on {len(compared):,} {'windows' if subject.schema.kind == 'text' else 'examples'} of {name}",
     }
-    source = {"run": _home(path).resolve().name, "data": Path(bundle.config.data.path).name, "compared_on": name}
+    source = {"run": _home(path).resolve().name, "data": Path(bundle.config.data.path).name, "compared_on": Path(name).name}
     made = write(
         subject, to, compared, folder, tolerance=tolerance, source={**source, "data_digest": bundle.config.data_digest},
         report=lambda stage: reporter.say(stage, doing[stage]),

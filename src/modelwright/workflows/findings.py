@@ -21,7 +21,7 @@ from modelwright.data.split import Split
 from modelwright.data.token_split import TokenSplit
 from modelwright.data.tokenizer import Tokenizer
 from modelwright.evaluation.examplewise import Examplewise, evenly
-from modelwright.evaluation.latency import latency
+from modelwright.evaluation.latency import FEWEST, Latency, latency
 from modelwright.evaluation.perturbation import robustness
 from modelwright.evaluation.positions import Positions
 from modelwright.evaluation.slices import slices
@@ -41,6 +41,8 @@ THOROUGH_EXAMPLES, THOROUGH_WINDOWS = 5000, 192
 PASSES = 14
 """About how often a network goes over them: robustness is most of it."""
 FEWEST_EXAMPLES, FEWEST_WINDOWS = 100, 8
+MOST_PIXELS = 1 << 26
+"""Pixels of all images that are looked at, times their channels: perturbing them takes several copies in float32."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,12 @@ class Search:
 
 
 def affordable_examples(job: Job, seconds: float, each: float) -> int:
-    """How many examples of the validation split can be looked at in `seconds`, where an answer takes `each`."""
+    """How many examples of the validation split can be looked at in `seconds`, where an answer takes `each`; 0 if too few to tell anything."""
     text = job.dataset.schema.kind == "text"
     fewest, most = (FEWEST_WINDOWS, THOROUGH_WINDOWS) if text else (FEWEST_EXAMPLES, THOROUGH_EXAMPLES)
-    return max(fewest, min(most, int(seconds / max(PASSES * each, 1e-9))))
+    if fewest * each > seconds:
+        return 0
+    return int(max(fewest, min(most, seconds / max(PASSES * each, 1e-9))))
 
 
 def find(job: Job, network: nn.Module, *, examples: int | None = None, deadline: float = math.inf) -> dict[str, Any]:
@@ -99,8 +103,9 @@ def find(job: Job, network: nn.Module, *, examples: int | None = None, deadline:
 
 def _held(search: Search) -> tuple[str, Split] | None:
     """The validation split, or the part of it that is looked at."""
-    split = search.dataset.splits.get("validation")
-    return None if split is None else ("validation", split.sample(search.examples))
+    split, schema = search.dataset.splits.get("validation"), search.schema
+    most = MOST_PIXELS // math.prod(schema.image.shape) if schema.kind == "image" else search.examples
+    return None if split is None else ("validation", split.sample(max(1, min(most, search.examples))))
 
 
 def _of_data(search: Search) -> dict[str, Any]:
@@ -145,7 +150,9 @@ def _of_examples(search: Search) -> dict[str, Any]:
     seen = Examplewise.of(search.network, task, split)
     found: dict[str, Any] = {"split": name, "examples": len(split), "of": len(search.dataset.splits[name])}
     found["worst"] = [{**displayed(split, index), **_said(seen, index)} for index in seen.hardest(WORST)]
-    found["slices"] = [part.to_json() for part in slices(schema, split, seen, task, seed=search.job.recipe.seed)]
+    # Half of the time that is left: the p-values take about as long again as the estimates.
+    half = time.monotonic() + (search.deadline - time.monotonic()) / 2
+    found["slices"] = [part.to_json() for part in slices(schema, split, seen, task, deadline=half, seed=search.job.recipe.seed)]
     if not seen.prediction.classes:
         chosen = list(evenly(len(split), PAIRS))
         feature = schema.target
@@ -216,11 +223,12 @@ def _robustness(search: Search) -> list[dict[str, Any]]:
 
 
 def _latency(search: Search) -> list[dict[str, Any]]:
-    """One example and many at a time, of the training split."""
+    """One example and, if there is time, many at once, of the training split."""
     place = next(search.network.parameters()).device
-    found = []
-    most = LATENCY_WINDOWS if search.schema.kind == "text" else LATENCY_BATCH
-    for size in (1, min(most, len(search.dataset.train))):
-        inputs = search.dataset.train.gather(torch.arange(size)).to(place).inputs
-        found.append(latency(search.network, inputs).to_json())
-    return found
+
+    def timed(size: int) -> Latency:
+        return latency(search.network, search.dataset.train.gather(torch.arange(size)).to(place).inputs)
+
+    alone, many = timed(1), min(LATENCY_WINDOWS if search.schema.kind == "text" else LATENCY_BATCH, len(search.dataset.train))
+    affordable = time.monotonic() + (1 + FEWEST) * many * alone.median < search.deadline
+    return [alone.to_json(), *([timed(many).to_json()] if affordable else [])]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 
 import torch
 from torch import Tensor
@@ -14,9 +12,9 @@ from torch import Tensor
 from modelwright.core.errors import DivergedError, InputError
 from modelwright.core.units import format_duration
 from modelwright.data.split import Split
-from modelwright.evaluation.comparison import errors_of
-from modelwright.evaluation.evaluate import as_function, evaluate
-from modelwright.evaluation.ties import pack
+from modelwright.evaluation.comparison import errors_of, pack
+from modelwright.evaluation.evaluate import evaluate
+from modelwright.evaluation.latency import latency
 from modelwright.models.network import Network
 from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.job import Job, Probe
@@ -30,8 +28,8 @@ FEWEST_STEPS = 20
 REPLICATES = 100
 JUDGED_SHARE, LATENCY_SHARE = 0.1, 0.02
 """Shares: of the shortest rung that judging a text may take, and of a rung that timing one example may take."""
-LATENCY_PASSES = (3, 15)
-"""Forward passes of one example that are timed, at least and at most."""
+LATENCY_SECONDS = 0.05
+"""For timing answers to one example, at most."""
 
 
 def judged_examples(probed: Mapping[str, Probe], seconds: float) -> int:
@@ -135,12 +133,6 @@ class Rungs:
 
 
 def _latency(job: Job, network: Network, most: float) -> float:
-    """Median seconds of a forward pass on one example, as far as possible within `most` seconds."""
-    inputs = job.dataset.splits["validation"].gather(torch.zeros(1, dtype=torch.int64)).inputs
-    predict, seconds = as_function(network), list[float]()
-    fewest, passes = LATENCY_PASSES
-    while len(seconds) < fewest or (len(seconds) < passes and sum(seconds) < most):
-        began = time.perf_counter()
-        predict(inputs)
-        seconds.append(time.perf_counter() - began)
-    return median(seconds[min(2, len(seconds) // 2) :])
+    """Median seconds of a forward pass on one example, timed for about `most` seconds."""
+    batch = job.dataset.splits["validation"].gather(torch.zeros(1, dtype=torch.int64))
+    return latency(network, batch.to(next(network.parameters()).device).inputs, seconds=min(most, LATENCY_SECONDS)).median

@@ -208,10 +208,15 @@ def ladder(
         raise RunInterrupted(f"Interrupted. Go on with: modelwright ladder --resume {folder}") from None
     answer = _concluded(folder, chosen, dataset, plan, results, began)
     _show(answer, reporter)
+    _write(answer)
     if run:
         answer = _carried_out(answer, dataset, reporter)
-    write_atomic(folder / "answer.json", json.dumps(answer.to_json(), indent=2, allow_nan=False) + "\n")
+        _write(answer)
     return answer
+
+
+def _write(answer: LadderAnswer) -> None:
+    write_atomic(answer.folder / "answer.json", json.dumps(answer.to_json(), indent=2, allow_nan=False) + "\n")
 
 
 def _seconds(budget: str | Budget) -> float:
@@ -333,18 +338,26 @@ def _recommended(law: Law, job: Job, plan: Plan, results: list[RungResult]) -> R
 
 
 def _carried_out(answer: LadderAnswer, dataset: Dataset, reporter: Reporter) -> LadderAnswer:
-    """Train what was recommended, and put the measurement beside the forecast.
+    """Train what was recommended, or go on with that, and put the measurement beside the forecast.
 
     Raises:
         InputError: the law isn't identified.
+        RunInterrupted: the user asked to stop; everything is saved.
     """
     if answer.reason is not None:
         raise InputError(
             f"the target isn't trained, as its forecast isn't identified: {answer.reason}",
-            remedy=f"Add a run of {answer.next_run}, or train {answer.folder / 'target.yaml'} all the same" if answer.next_run else None,
+            remedy=f"Add a run of {answer.next_run.told(answer.plan.unit)}, or train {answer.folder / 'target.yaml'} all the same"
+            if answer.next_run
+            else None,
         )
     best = answer.recommended
-    outcome = train(best.recipe, output=answer.folder / "target", reporter=reporter)
+    target = answer.folder / "target"
+    try:
+        begun = (target / "run.json").is_file()
+        outcome = train(resume=target, reporter=reporter) if begun else train(best.recipe, output=target, reporter=reporter)
+    except RunInterrupted:
+        raise RunInterrupted(f"Interrupted. Go on with: modelwright ladder --resume {answer.folder} --run") from None
     quantity = f"validation {answer.metric} on the ladder's examples" if answer.plan.judged else f"validation {answer.metric}"
     bundle = load_bundle(outcome.run.bundle)
     measured = Metric(answer.metric).measure(Job.make(best.recipe, judged_on(dataset, answer.plan.judged)), bundle.network)
@@ -386,14 +399,13 @@ def _show(answer: LadderAnswer, reporter: Reporter) -> None:
     held = "" if law.choice.error is None else f" · largest rungs foretold from smaller ones: {law.choice.error:.1%} off"
     reporter.say("law", f"{answer.metric} = {law.fit.form.formula}{held}")
     params, data = (format_count(float(best.point[axis][0])) for axis in ("params", "data"))
-    unit = "tokens" if "tokens" in answer.plan.unit else "examples"
     reporter.say(
         "target",
-        f"{params} parameters on {data} {unit}, {format_duration(best.seconds)}: {answer.metric} {best.value.value:.4g} "
+        f"{params} parameters on {data} {answer.plan.unit}, {format_duration(best.seconds)}: {answer.metric} {best.value.value:.4g} "
         f"({best.value.low:.4g}-{best.value.high:.4g}, 90 %)",
     )
     if answer.reason is not None:
         reporter.show(f" not identified: {answer.reason}.")
         if answer.next_run is not None:
-            reporter.show(f" add a run of {answer.next_run}.")
+            reporter.show(f" add a run of {answer.next_run.told(answer.plan.unit)}.")
     reporter.say("", f"{answer.folder / 'target.yaml'} · rungs.csv · law.png")

@@ -13,7 +13,7 @@ from rich.table import Table
 from modelwright.core.disk import disk_errors, written_aside
 from modelwright.core.errors import InputError
 from modelwright.core.units import format_count
-from modelwright.planning.laws.choice import FEWEST_TOKENS_PER_PARAMETER, possible_forms, under_trained
+from modelwright.planning.laws.choice import FEWEST_TOKENS_PER_PARAMETER, choose, possible_forms, short_of_tokens, under_trained
 from modelwright.planning.laws.form import Form, forms
 from modelwright.planning.laws.law import Law, NextRun, Optimum, Range, find_law
 from modelwright.planning.laws.points import AXES, Points
@@ -134,7 +134,7 @@ def law(
 
     Args:
         runs: a CSV or TSV file with a header and a run a row.
-        columns: names of columns by `params`, `data`, `compute`, `unique`, `loss`, `accuracy`; `name*1e9` for other units.
+        columns: names of columns by `params`, `data`, `compute`, `unique`, `epochs`, `loss`, `accuracy`; `name*1e9` for other units.
         where: conditions on columns that a run must meet.
         form: the form of the law; the one that foretells the largest runs best if not said.
         predict: points like `params=6.9e9,data=138e9`.
@@ -159,7 +159,7 @@ def law(
     found = find_law(table.points, table.values, table.measure, candidates=candidates, every_run=every_run, flops=table.flops, seed=seed)
     _check_axes(found, asked)
     optima = [best for compute in optimal if (best := _optimum(found, compute)) is not None]
-    judged = asked or [_ahead(found)]
+    judged = [*asked, *(best.point() for best in optima)] or [_ahead(found)]
     reason = next((why for points in judged if (why := found.objection(points, decision))), None)
     answer = LawAnswer(
         law=found,
@@ -198,7 +198,7 @@ def _asked(table: RunTable, targets: list[dict[str, float]], file: Path | str | 
     if file is not None:
         read, values = read_targets(file, table.columns, table.flops)
         points += [read.take(np.array([row])) for row in range(len(read))]
-        measured += [None] * len(read) if values is None else [float(value) for value in values]
+        measured += values
     if "unique" in table.points:
         points = [point if "unique" in point or "data" not in point else point.with_axis("unique", point["data"]) for point in points]
     return points, measured
@@ -209,6 +209,8 @@ def _check_axes(found: Law, asked: list[Points]) -> None:
         lacking = [axis for axis in (*found.fit.form.needs, "compute") if axis not in point]
         if lacking:
             raise InputError(f"a point to foretell lacks {' and '.join(lacking)}", expected=f"{', '.join(found.fit.form.needs)}")
+        if "unique" in point and "unique" not in found.points:
+            raise InputError("a point to foretell tells unique data, and the runs don't", remedy="Name their column by --unique")
 
 
 def _ahead(found: Law) -> Points:
@@ -247,7 +249,8 @@ def _told(found: Law, measure: str, asked: list[Points], measured: list[float | 
 def _warnings(table: RunTable, found: Law, candidates: list[Form], every_run: bool) -> list[str]:
     """What about the runs themselves would mislead."""
     said = []
-    few = under_trained(table.points)
+    tokens = "token" in table.columns.get("data", "").lower()
+    few = short_of_tokens(table.points) if tokens else under_trained(table.points)
     error = found.choice.error
     if few.any():
         count = f"{int(few.sum())} of {len(few)} runs saw fewer than {FEWEST_TOKENS_PER_PARAMETER} tokens a parameter"
@@ -279,14 +282,12 @@ def _embedding_warning(table: RunTable, candidates: list[Form], error: float | N
     share = 1 - counts[smallest] / table.points["params"][smallest]
     if share < EMBEDDINGS or error is None:
         return []
-    other = find_law(
-        Points({**table.points.axes, "params": counts}), table.values, table.measure, candidates=candidates, every_run=every_run
-    )
-    if other.choice.error is None or other.choice.error > CLEARLY * error:
+    other = choose(candidates, Points({**table.points.axes, "params": counts}), table.values, every_run=every_run)
+    if other.error is None or other.error > CLEARLY * error:
         return []
     return [
         f"embeddings are {share:.0%} of the smallest run's parameters, and counting them misleads: by {name} the largest runs are foretold "
-        f"{other.choice.error:.1%} off instead of {error:.1%}; try --params {name}"
+        f"{other.error:.1%} off instead of {error:.1%}; try --params {name}"
     ]
 
 

@@ -107,14 +107,19 @@ def report_in_time(run: Run, job: Job, network: nn.Module, reporter: Reporter, s
         drawing = max(DRAWING_SECONDS, DRAWING_IMPORTS * _need_packages())
         began = time.monotonic()
         looking = min(end - began - drawing, LOOKING_SHARE * budget)
-        findings = find(job, network, examples=affordable_examples(job, looking, each), deadline=began + looking)
-        run.write_json(run.findings, findings)
+        findings, notes = None, (f"There was no time to look at examples; for a report with them, {later}",)
+        if examples := affordable_examples(job, looking, each):
+            findings, notes = find(job, network, examples=examples, deadline=began + looking), ()
+            run.write_json(run.findings, findings)
         if time.monotonic() + drawing > end + 1:
             reporter.say("report", f"no time is left to draw it; {later}")
             return
-        written = _write(run, run.report, findings, ())
+        written = _write(run, run.report, findings, notes)
     except ModelwrightError as error:
         reporter.say("report", f"{error} Then {later}")
+        return
+    except Exception as error:  # a section or a perturbation from outside may do anything, and the model is proven
+        reporter.say("report", f"it can't be written ({type(error).__name__}: {error}); {later}")
         return
     reporter.say("report", f"{written.path} {format_bytes(written.size)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from modelwright.core.errors import InputError
 from modelwright.core.units import format_duration
@@ -25,10 +26,12 @@ DISTINCT = 1.2
 """Factor between the parameters of two shapes that count as different."""
 FEWEST_STEPS = 40
 """Of the shortest training."""
-DESIGNS = tuple((power, times) for times in (2.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125) for power in (1.0, 0.5, 0.0))
-"""How long a size is trained at most, the best way first: data a parameter of the largest rung over that of the target as it is first guessed, and
-the power of size by which smaller rungs see less data. With 1 all see as much a parameter; where a step costs about the same whatever the size, and
-small rungs would have too few, with less."""
+STEPS_DOWN = (STEP_DOWN, 0.85)
+"""Tried in turn: sizes that lie closer together where there are few."""
+RATIOS = (2.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)
+"""Data a parameter of the longest training of the largest rung, over that of the target as it is first guessed."""
+POWERS = (1.0, 0.5, 0.0)
+"""Of size, by which smaller rungs see less data. With 1 all see as much a parameter; with less, small rungs have more steps."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ def guess_target(job: Job, seconds: float, pricing: Pricing, sizes: Sequence[tup
 def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: Sequence[tuple[int, FamilyConfig]]) -> list[Rung]:
     """The largest rungs that fit into a time.
 
-    If possible, each size is trained on as much data a parameter as the target, on half of it and on twice as much (`DESIGNS`); the sizes go down
-    from the largest that the time pays for.
+    If possible, each size is trained on as much data a parameter as the target, on half of it and on twice as much. Where the time doesn't reach for
+    that, sizes see less data, or lie closer together: what makes the largest rung most like the target is taken.
 
     Args:
         job: the recipe.
@@ -114,16 +117,22 @@ def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: 
             f"no ladder leads to a model of {guess.price.params:,} parameters in its backbone: there are {len(known)} sizes up to that",
             expected=f"{FEWEST_SIZES} sizes", remedy="Begin with a larger model, or give a larger --target-budget",
         )  # fmt: skip
-    for power, times in DESIGNS:
+    best, merit = None, 0.0
+    for times, power, step in product(RATIOS, POWERS, STEPS_DOWN):
         made: list[Rung] = []
         for top in range(FEWEST_SIZES - 1, len(known)):
-            rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, power, pricing)
+            rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, power, step, pricing)
             if sum(rung.seconds for rung in rungs) > seconds:
                 break
             made = rungs
         if len(made) >= FEWEST_SIZES and made[0].steps[0] >= FEWEST_STEPS:
-            return made
-    smallest = _rungs_below(job, known[: 2 * FEWEST_SIZES], DESIGNS[-1][1] * guess.ratio, 0.0, pricing)
+            # The largest rung should be dear, and see about as much data a parameter as the target.
+            worth = made[-1].flops * made[-1].steps[-1] * min(1.0, times) ** 0.5
+            if worth > 1.01 * merit:
+                best, merit = made, worth
+    if best is not None:
+        return best
+    smallest = _rungs_below(job, known[: 2 * FEWEST_SIZES], RATIOS[-1] * guess.ratio, 0.0, STEPS_DOWN[-1], pricing)
     raise InputError(
         f"no ladder fits: small rungs take {format_duration(sum(rung.seconds for rung in smallest))} of the {format_duration(seconds)} that there "
         f"are, and the smallest is trained for {smallest[0].steps[0]:,} steps",
@@ -132,11 +141,15 @@ def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: 
     )
 
 
-def _rungs_below(job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: float, power: float, pricing: Pricing) -> list[Rung]:
-    """Rungs whose largest is the last of `sizes`, the smallest first; `ratio` is the most data a parameter of the largest, `power` as in `DESIGNS`."""
+def _rungs_below(
+    job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: float, power: float, step: float, pricing: Pricing
+) -> list[Rung]:
+    """Rungs whose largest is the last of `sizes`, the smallest first; `ratio` is the most data a parameter of the largest, `power` as in
+    `POWERS`, `step` the size of one over that of the next larger one, at most about.
+    """
     chosen: list[tuple[int, FamilyConfig]] = [sizes[-1]]
     for params, model in reversed(sizes[:-1]):
-        if params <= STEP_DOWN * 1.1 * chosen[-1][0] and len(chosen) < SIZES:
+        if params <= step * 1.1 * chosen[-1][0] and len(chosen) < SIZES:
             chosen.append((params, model))
     batch = data_per_step(job)
     rungs = []

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -62,9 +65,11 @@ def _at_once(folder: Path, rungs: list[Rung], judged: int | None, jobs: int, tel
     """In processes; the largest first, so that none is left alone at the end."""
     order = sorted(rungs, key=lambda rung: -rung.seconds)
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    # In groups of their own, so that they hear of an interruption from here alone, and once: the second one doesn't wait until all is saved.
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=os.setpgrp)
     try:
-        waiting: dict[Future[list[RungResult]], Rung] = {pool.submit(_climb, folder, rung, judged, threads): rung for rung in order}
+        with _script_left_alone():
+            waiting: dict[Future[list[RungResult]], Rung] = {pool.submit(_climb, folder, rung, judged, threads): rung for rung in order}
         results: dict[str, list[RungResult]] = {}
         while waiting:
             done, _ = wait(waiting, timeout=TELL_SECONDS, return_when=FIRST_COMPLETED)
@@ -72,8 +77,25 @@ def _at_once(folder: Path, rungs: list[Rung], judged: int | None, jobs: int, tel
                 results[waiting.pop(future).name] = future.result()
             tell(sum(_steps_done(_home(folder, rung)) * rung.flops for rung in rungs))
         return [row for rung in rungs for row in results[rung.name]]
+    except BaseException:
+        for process in multiprocessing.active_children():
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGINT)
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _script_left_alone() -> Iterator[None]:
+    """Processes that start meanwhile don't run the script of this one again, as they would to know its functions; it may have no guard."""
+    script = sys.modules["__main__"]
+    kept = {name: script.__dict__.get(name) for name in ("__file__", "__spec__")}
+    script.__dict__.update(dict.fromkeys(kept))
+    try:
+        yield
+    finally:
+        script.__dict__.update(kept)
 
 
 def _climb(folder: Path, rung: Rung, judged: int | None, threads: int) -> list[RungResult]:

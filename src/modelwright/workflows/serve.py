@@ -128,7 +128,10 @@ def make_service(
     run, bundle = Path(run), load_bundle(run)
     if torch.cuda.is_available():
         bundle.network.to("cuda")
-    template = ChatTemplate.beside(run, run / "model") if bundle.config.data_schema.causal else None
+    causal = bundle.config.data_schema.causal
+    if precision != "float32" and not causal:
+        raise InputError(f"precision {precision} is for language models, and this one predicts in float32", remedy="Leave out --precision")
+    template = ChatTemplate.beside(run, run / "model") if causal else None
     card = card_of(run, bundle)
     access = Access(host, key)
     return Service(bundle, card, access=access, limits=settings, template=template, precision=cast(Precision, precision))

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from modelwright.core.space import Value
 from modelwright.core.units import format_bytes, format_count, format_duration
-from modelwright.evaluation.significance import holm
+from modelwright.evaluation.comparison import unpack
+from modelwright.evaluation.significance import LEVEL, holm, paired_p_value
 from modelwright.evaluation.summary import label
-from modelwright.evaluation.ties import LEVEL, paired_p_value, unpack
 from modelwright.metrics.estimate import Estimate, show
 from modelwright.planning.halving import rank
 from modelwright.planning.pareto import pareto_front
@@ -154,8 +154,8 @@ def _ties(best: Trial, others: list[Trial]) -> list[bool | None]:
     pairs = [_paired(best, other) for other in others]
     chances = [chance for pair in pairs if pair is not None for chance in pair[:1]]
     number = len(chances) + 1
-    different = iter(chance <= LEVEL for chance in holm(chances, number * (number - 1) // 2))
-    return [None if pair is None else not (next(different) and pair[1]) for pair in pairs]
+    corrected = iter(holm(chances, number * (number - 1) // 2))
+    return [None if pair is None else not (next(corrected) < LEVEL and pair[1]) for pair in pairs]
 
 
 def _paired(best: Trial, other: Trial) -> tuple[float, bool] | None:

@@ -60,7 +60,7 @@ class RungResult(BaseModel):
     latency: float
     """Seconds for one example."""
     errors: str = ""
-    """What went wrong on each validation example, packed; see `evaluation/ties.py`."""
+    """What went wrong on each validation example, packed; see `pack` in `evaluation/comparison.py`."""
 
 
 State = Literal["waiting", "open", "stopped", "finished", "failed"]

@@ -24,6 +24,7 @@ from modelwright.reporting.view import View, read_view
 from modelwright.training.config import TrainingConfig
 from modelwright.workflows.reporter import Reporter
 
+LONGEST_INTERVAL = 86_400
 WIDTH, HEIGHT = 100, 28
 """Of a picture that is drawn where there is no terminal."""
 SILENT_SECONDS, SILENT_ROWS = 30.0, 20.0
@@ -51,10 +52,10 @@ def watch(run: Path | str, *, once: bool = False, interval: float = 1.0, reporte
         reporter: where to draw.
 
     Raises:
-        InputError: there is no such run, or the interval is not above 0.
+        InputError: there is no such run, or the interval is not above 0 or longer than a day.
     """
-    if not interval > 0:
-        raise InputError(f"an interval of {interval:g} seconds", expected="one above 0")
+    if not 0 < interval <= LONGEST_INTERVAL:
+        raise InputError(f"an interval of {interval:g} seconds", expected=f"one above 0, of a day ({LONGEST_INTERVAL:,} s) at most")
     reporter = reporter or Reporter()
     opened = _open(Path(run))
     glance = look(opened)

@@ -24,6 +24,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 MAX_SIDE = 224
 """Pixels of the longer side; larger images are shrunk to it unless a size is set, since all of them are kept in memory."""
+START_OF_SCAN = b"\xff\xda"
+MOST_SCANS = 100
+"""Passes over its pixels that a JPEG from elsewhere may ask for: progressive ones have about ten, and one of 23 bytes takes as long as a large one."""
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
 
 
@@ -36,6 +39,8 @@ class Found:
     name: str
     label: str | None = None
     split: str | None = None
+    formats: tuple[str, ...] | None = None
+    """Those of Pillow that it may be in; None takes any."""
 
 
 def _is_image(path: Path) -> bool:
@@ -93,7 +98,7 @@ def read_image(data: bytes, name: str, size: tuple[int, int], *, most_pixels: in
         most_pixels: larger ones are refused before they are decoded.
 
     Raises:
-        InputError: Pillow is not installed, the image can't be read, or it is too large.
+        InputError: Pillow is not installed, the image can't be read, or it is too large or would take too long.
     """
     image_module, _ = _pillow()
     try:
@@ -105,7 +110,9 @@ def read_image(data: bytes, name: str, size: tuple[int, int], *, most_pixels: in
         raise InputError(_reason(error), where=name) from None
     if width * height > most_pixels:
         raise InputError(f"the image has {width * height:,} pixels", where=name, expected=f"{most_pixels:,} at most")
-    return _read([Found(io.BytesIO(data), name)], name, size, [])
+    if data.startswith(b"\xff\xd8") and data.count(START_OF_SCAN) > MOST_SCANS:
+        raise InputError("the image has too many scans", where=name, expected=f"a JPEG of {MOST_SCANS} at most")
+    return _read([Found(io.BytesIO(data), name, formats=FORMATS)], name, size, [])
 
 
 def _read(found: list[Found], where: str, wanted: tuple[int, int] | None, notes: list[str]) -> Examples:
@@ -192,7 +199,7 @@ def _header(file: Found) -> Header | str:
     """The header of an image file, or why it can't be opened."""
     image_module, _ = _pillow()
     try:
-        with image_module.open(file.path) as image:
+        with image_module.open(file.path, formats=file.formats) as image:
             turned = image.getexif().get(0x0112, 1) >= 5
             width, height = image.size[::-1] if turned else image.size
             grey_palette = image.mode == "P" and image.palette is not None and _is_grey(image.getpalette())
@@ -211,7 +218,7 @@ def _decode(file: Found, header: Header | str, size: tuple[int, int], grey: bool
         return header
     image_module, operations = _pillow()
     try:
-        with image_module.open(file.path) as opened:
+        with image_module.open(file.path, formats=file.formats) as opened:
             opened.draft("L" if grey else "RGB", size[::-1])
             image = operations.exif_transpose(opened)
             if image.mode in ("I", "I;16", "I;16B", "F"):

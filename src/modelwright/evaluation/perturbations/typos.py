@@ -16,12 +16,13 @@ from torch import Generator
 
 from modelwright.core.batch import IGNORED, Batch
 from modelwright.data.split import Split
+from modelwright.data.token_split import windows_at_once
 from modelwright.data.tokenizer import Tokenizer
 from modelwright.evaluation.evaluate import Batches
 from modelwright.evaluation.perturbation import PerturbationConfig, perturbations
 
 ROWS = 16
-"""Windows at a time."""
+"""Windows at a time, at most."""
 
 
 @perturbations.register("typos")
@@ -56,7 +57,7 @@ class Mistyped:
         """Windows of half a context of mistyped text and a quarter of clean text, of which the clean one is scored."""
         tokenizer = Tokenizer.from_json(self.split.schema.text.tokenizer)
         random = standard_random.Random(self.seed)
-        rows = max(1, min(batch_size, ROWS))
+        rows = windows_at_once(self.split.schema, min(batch_size, ROWS))
         for start in range(0, len(self.split), rows):
             inputs, target = self.split.take(torch.arange(start, min(start + rows, len(self.split))))
             assert target is not None, "the windows of a text have targets"
@@ -71,7 +72,8 @@ class Mistyped:
             yield Batch({"tokens": joined[:, :-1].contiguous()}, asked)
 
     def _mistyped(self, tokens: np.ndarray, tokenizer: Tokenizer, random: standard_random.Random) -> np.ndarray:
-        return np.asarray(tokenizer.encode(mistype(tokenizer.decode(tokens), self.strength, random)), dtype=np.int64)
+        mistyped = np.asarray(tokenizer.encode(mistype(tokenizer.decode(tokens), self.strength, random)), dtype=np.int64)
+        return mistyped if len(mistyped) else tokens
 
 
 def mistype(text: str, share: float, random: standard_random.Random) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import safetensors.torch
-import torch
 
 from modelwright.core.version import __version__
-from modelwright.exporting.portable import Arrays, Portable
+from modelwright.exporting.portable import Portable, run_module
 from modelwright.exporting.subject import Subject
 from modelwright.exporting.target import Runtime, Target, targets
 from modelwright.models.family import families
@@ -59,13 +59,7 @@ class SafetensorsTarget(Target):
         )
         network.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
         module = Portable(subject.with_network(network.eval()))
-
-        def run(inputs: Arrays) -> Arrays:
-            with torch.inference_mode():
-                outputs = module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-            return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-        return run
+        return partial(run_module, module)
 
     def note(self, subject: Subject) -> str:
         """What the files hold, and what the bundle has beyond that."""
@@ -89,13 +83,13 @@ class SafetensorsTarget(Target):
 
 def _tensors(network: Network) -> dict[str, dict[str, Any]]:
     """Of each tensor its shape, its type, and the kind of layer that it is a part of."""
-    modules = dict(network.named_modules())
+    modules, learnt = dict(network.named_modules()), {name for name, _ in network.named_parameters()}
     return {
         name: {
             "shape": list(tensor.shape),
             "dtype": str(tensor.dtype).removeprefix("torch."),
             "layer": type(modules[name.rpartition(".")[0]]).__name__,
-            "learnt": name in dict(network.named_parameters()),
+            "learnt": name in learnt,
         }
         for name, tensor in network.state_dict().items()
     }

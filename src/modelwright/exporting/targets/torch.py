@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from modelwright.exporting.instructions import answer, given
-from modelwright.exporting.portable import Arrays
+from modelwright.exporting.portable import run_module
 from modelwright.exporting.program import quietly, trace
 from modelwright.exporting.recurrence import restore
 from modelwright.exporting.subject import Subject
@@ -33,13 +34,7 @@ class TorchTarget(Target):
         """Read `model.pt2` as anybody would."""
         with quietly():
             module = torch.export.load(folder / FILE).module()
-
-        def run(inputs: Arrays) -> Arrays:
-            with torch.inference_mode():
-                outputs = module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-            return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-        return run
+        return partial(run_module, module)
 
     def note(self, subject: Subject) -> str:
         """What PyTorch's reader does."""

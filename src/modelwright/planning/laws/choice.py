@@ -50,13 +50,17 @@ class Choice:
         return next(row.error for row in self.tried if row.form == self.form.name and row.all_runs == bool(self.kept.all()))
 
 
-def under_trained(points: Points) -> np.ndarray:
-    """Which runs (a mask) saw too few tokens; none where most did, as the axis is then no number of tokens."""
-    none = np.zeros(len(points), dtype=bool)
+def short_of_tokens(points: Points) -> np.ndarray:
+    """Which runs (a mask) saw too few tokens, if the data are tokens."""
     if "params" not in points or "data" not in points:
-        return none
-    few = points["data"] < 0.99 * FEWEST_TOKENS_PER_PARAMETER * points["params"]
-    return few if few.mean() < 0.5 else none
+        return np.zeros(len(points), dtype=bool)
+    return points["data"] < 0.99 * FEWEST_TOKENS_PER_PARAMETER * points["params"]
+
+
+def under_trained(points: Points) -> np.ndarray:
+    """Which runs (a mask) saw too few tokens; none where most did, as the axis may then be no number of tokens."""
+    few = short_of_tokens(points)
+    return few if few.mean() < 0.5 else np.zeros(len(points), dtype=bool)
 
 
 def possible_forms(points: Points, measure: str) -> list[Form]:

@@ -28,8 +28,18 @@ LEAST_GAIN = 0.05
 """An interval may always be this wide on each side, relative to the value."""
 RUNG_SHARE = 0.1
 """Of the compute that is asked for: most that a rung may cost."""
-SEARCHED = 400
+LARGER = (1.5, 2, 3, 4, 6, 8, 12, 16, 32)
+"""Sizes of runs that may be added, over the largest one."""
+SEARCHED = 2000
 """Sizes among which the best one for a compute is looked for."""
+LARGEST = 0.8
+"""Quantile of the compute from which runs are the largest ones."""
+AS_GOOD_AS_NEW = 4.0
+"""Times that data may be read with hardly any loss (Muennighoff et al. 2023, abstract)."""
+BREADTH = 1.3
+"""Factor by which runs must differ across the line along which size and data grow, for them to tell anything of what lies off it."""
+OFF_THE_LINE = 2.0
+"""Factor across that line from which a target is off it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,11 @@ class Optimum:
     data: Range
     value: Range
 
+    def point(self) -> Points:
+        """Where it lies; of its data, all is new."""
+        axes = {"params": self.params.value, "data": self.data.value, "unique": self.data.value, "compute": self.compute}
+        return Points({axis: np.array([number]) for axis, number in axes.items()})
+
 
 @dataclass(frozen=True, slots=True)
 class NextRun:
@@ -60,8 +75,12 @@ class NextRun:
     width_after: float
 
     def __str__(self) -> str:
+        return self.told("tokens")
+
+    def told(self, unit: str) -> str:
+        """In words; `unit` is that of data."""
         parts = [
-            f"{format_count(self.axes[axis])} {unit}" for axis, unit in (("params", "parameters"), ("data", "tokens")) if axis in self.axes
+            f"{format_count(self.axes[axis])} {what}" for axis, what in (("params", "parameters"), ("data", unit)) if axis in self.axes
         ]
         what = " on ".join(parts) or "a run"
         cost = f" ({self.axes['compute']:.1e} FLOPs)" if "compute" in self.axes else ""
@@ -128,17 +147,35 @@ class Law:
             targets: what is asked for.
             decision: half-width of an interval, relative to its value, that is still of use; the gain over the best run if not said.
         """
-        return self._few_sizes() or self._floor() or self._too_far(targets) or self._too_wide(targets, decision)
+        of_runs = self._few_sizes() or self._no_trend() or self._floor()
+        beyond = self._too_far(targets) or self._off_the_line(targets) or self._read_again(targets)
+        return of_runs or beyond or self._too_wide(targets, decision)
 
     def _few_sizes(self) -> str | None:
         runs = self.points.take(self.choice.kept)
-        axis, what = ("params", "sizes") if "params" in self.fit.form.needs else ("compute", "amounts of compute")
+        axis, what = ("params", "size") if "params" in self.fit.form.needs else ("compute", "amount of compute")
         count = int(sizes(runs[axis]).max()) + 1
         if count < FEWEST_SIZES:
+            what = what if count == 1 else what.replace("size", "sizes").replace("amount", "amounts")
             return f"the runs are of {count} {what} only; it takes {FEWEST_SIZES} to check the three numbers of a floor, a scale and an exponent"
         span = runs["compute"].max() / runs["compute"].min()
         if span < LEAST_SPAN:
             return f"the largest run costs only {span:.1f} times the smallest, and a curve needs {LEAST_SPAN:.0f} times at least"
+        return None
+
+    def _no_trend(self) -> str | None:
+        """Where runs scatter more than the law says that they differ, or all of the largest ones lie on one side of it, it is none of theirs."""
+        runs, values = self.points.take(self.choice.kept), self.values[self.choice.kept]
+        along = float(np.log(self.fit.predict(runs)).std())
+        if along < self.fit.noise:
+            return f"the runs scatter by {self.fit.noise:.1%} around the law, which tells only {along:.1%} of difference between them"
+        largest = runs["compute"] >= np.quantile(runs["compute"], LARGEST)
+        told, low, high = self.predict(runs.take(largest))
+        above = values[largest] - told
+        # Runs of one size are off together; twice the interval is more than their luck.
+        if (above < -2 * (told - low)).all() or (above > 2 * (high - told)).all():
+            off = float(np.median(told / values[largest])) - 1
+            return f"the law passes by its own largest runs, {off:+.1%} off: they follow another one than the smaller runs"
         return None
 
     def _floor(self) -> str | None:
@@ -157,6 +194,32 @@ class Law:
             return f"the rungs are too small: they span a factor of {span:.0f} in compute, and {far:.0f} times the largest is asked for"
         return None
 
+    def _off_the_line(self, targets: Points) -> str | None:
+        """Where all runs have the same data, or the same data a parameter, the terms of the law can't be told apart off that line."""
+        if not {"params", "data"} <= set(self.fit.form.needs):
+            return None
+        runs, asked = (np.log(np.stack([points["params"], points["data"]])) for points in (self.points.take(self.choice.kept), targets))
+        middle = runs.mean(axis=1, keepdims=True)
+        across = np.linalg.svd(runs - middle, full_matrices=False)[0][:, 1]
+        known, off = across @ (runs - middle), across @ (asked - middle)
+        furthest = int(np.argmax(np.abs(off)))
+        if np.ptp(known) >= np.log(BREADTH) or np.abs(off[furthest]) < np.log(OFF_THE_LINE):
+            return None
+        params, data = (format_count(float(targets[axis][furthest])) for axis in ("params", "data"))
+        return (
+            f"size and data vary along one line only in the runs, and {params} parameters on {data} lie off it: add runs of the same sizes "
+            "with other amounts of data"
+        )
+
+    def _read_again(self, targets: Points) -> str | None:
+        if "unique" not in targets or "unique" not in self.points or "unique" in self.fit.form.needs:
+            return None
+        runs = self.points.take(self.choice.kept)
+        times = float((targets["data"] / targets["unique"]).max())
+        if times > AS_GOOD_AS_NEW and not (runs["data"] > 1.01 * runs["unique"]).any():
+            return f"data is to be read {times:.0f} times, and no run read any twice: add runs that did"
+        return None
+
     def _too_wide(self, targets: Points, decision: float | None) -> str | None:
         value, low, high = self.predict(targets)
         best = float(self.values[self.choice.kept].min())
@@ -173,7 +236,7 @@ class Law:
         A run tells about a target as far as the two vary together over the replicates: what is left is the conditional variance of two normal
         variables.
         """
-        candidates = self._candidates(float(targets["compute"].max()))
+        candidates = self._candidates(targets)
         if not candidates:
             return None
         runs = Points({axis: np.array([row[axis] for row in candidates]) for axis in candidates[0]})
@@ -189,21 +252,31 @@ class Law:
         pick = enough[np.argmin(cost[enough])] if len(enough) else int(np.argmin(after))
         return NextRun(candidates[int(pick)], 1.645 * float(before) ** 0.5, 1.645 * float(after[pick]) ** 0.5)
 
-    def _candidates(self, furthest: float) -> list[dict[str, float]]:
-        """Runs larger than those there are, at a small part of the compute that is asked for."""
+    def _candidates(self, targets: Points) -> list[dict[str, float]]:
+        """Runs that cost a small part of the compute that is asked for: larger ones; or where data doesn't vary, the same on less and more of it."""
         runs = self.points.take(self.choice.kept)
-        limit = max(RUNG_SHARE * furthest, 2 * runs["compute"].max())
-        made = []
-        for factor in (1.5, 2, 3, 4, 6, 8, 12, 16, 32):
-            if {"params", "data"} <= set(self.fit.form.needs):
-                size = factor * runs["params"].max()
-                ratio = max(float(np.median(runs["data"] / runs["params"])), 1e-9)
-                for times in (0.5, 1, 2):
-                    data = times * ratio * size
-                    row = {"params": size, "data": data, "compute": self.flops * size * data}
-                    made.append(row | ({"unique": data} if "unique" in self.fit.form.needs else {}))
-            else:
-                made.append({"compute": factor * runs["compute"].max()})
+        dearest = runs["compute"].max()
+        limit = max(RUNG_SHARE * float(targets["compute"].max()), 2 * dearest)
+        if not {"params", "data"} <= set(self.fit.form.needs):
+            made = [{"compute": factor * dearest} for factor in LARGER]
+            return [row for row in made if row["compute"] <= limit]
+        if self._off_the_line(targets):
+            pairs = [(size, times * data) for size, data in zip(runs["params"], runs["data"], strict=True) for times in (0.25, 4.0)]
+            return self._within(limit, pairs)
+        # The largest models may have seen so little data that larger ones cost too much; then it is the dearest runs that are enlarged.
+        costly = runs.take(runs["compute"] > 0.5 * dearest)
+        for size, known in ((runs["params"].max(), runs), (np.median(costly["params"]), costly)):
+            ratio = max(float(np.median(known["data"] / known["params"])), 1e-9)
+            made = self._within(limit, [(factor * size, times * ratio * factor * size) for factor in LARGER for times in (0.5, 1.0, 2.0)])
+            if made:
+                return made
+        return []
+
+    def _within(self, limit: float, pairs: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
+        """Runs of sizes on data, those that cost no more than `limit`."""
+        made = [{"params": float(size), "data": float(data), "compute": float(self.flops * size * data)} for size, data in pairs]
+        if "unique" in self.fit.form.needs:
+            made = [row | {"unique": row["data"]} for row in made]
         return [row for row in made if row["compute"] <= limit]
 
     def _drawn(self, points: Points) -> np.ndarray:

@@ -59,14 +59,17 @@ class Points:
         return {**means, "unique": means["data"]} if "unique" in means and "data" in means else means
 
     def over(self, center: Mapping[str, float]) -> Self:
-        """The same in units of `center`, so that powers of them are near 1."""
-        return type(self)({axis: column / center[axis] for axis, column in self.axes.items()})
+        """The same in units of `center`, so that powers of them are near 1; without the axes that it doesn't have."""
+        return type(self)({axis: column / center[axis] for axis, column in self.axes.items() if axis in center})
 
 
 def sizes(column: np.ndarray, factor: float = 1.15) -> np.ndarray:
-    """The number (n,) of each point's size, from the smallest on; sizes within `factor` of the next smaller one are the same."""
+    """The number (n,) of each point's size, from the smallest on; those within `factor` of the smallest one of a size are of that size."""
     order = np.argsort(column, kind="stable")
-    steps = np.diff(np.log(column[order])) > np.log(factor)
     numbers = np.empty(len(column), dtype=int)
-    numbers[order] = np.concatenate([[0], np.cumsum(steps)])
+    number, smallest = -1, -np.inf
+    for place in order:
+        if column[place] > factor * smallest:
+            number, smallest = number + 1, column[place]
+        numbers[place] = number
     return numbers

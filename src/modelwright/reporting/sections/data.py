@@ -151,7 +151,7 @@ def _shown(shown: Sequence[Mapping[str, Any]], schema: Schema | None) -> list[Bl
         return []
     if "image" in shown[0]:
         pictures = [Picture(row["image"], str(row.get("target", ""))) for row in shown]
-        return [Pictures(pictures, "Examples of the training split, with their classes.")]
+        return [Pictures(pictures, "Examples of the training split, each with its target.")]
     if "row" in shown[0]:
         columns = list(shown[0]["row"])[:MOST_CELLS]
         rows = [[cut(str(row.get("target", "")), 30), *(cut(row["row"][name], 24) or "–" for name in columns)] for row in shown[:8]]

@@ -29,22 +29,22 @@ class Families(SectionPart):
 
     def blocks(self, view: View) -> Sequence[Block]:
         """The longest trial of each candidate, drawn, and all of them as a table."""
-        better = bool(view.evaluation.get("higher_is_better", view.primary not in ("loss", "bits_per_byte", "rmse", "log_loss")))
+        better = view.higher_is_better
         best: dict[str, Trial] = {}
         for trial in view.trials:
             if trial.candidate not in best or trial.seconds >= best[trial.candidate].seconds:
                 best[trial.candidate] = trial
         longest = max(trial.seconds for trial in best.values())
         ranked = sorted(best.values(), key=lambda trial: (-round(trial.seconds / longest, 1), -trial.value if better else trial.value))
-        winner = view.state.get("details", {}).get("winner") or ranked[0].candidate
+        winner = str(view.state.get("details", {}).get("winner", ""))
         metric = view.primary or "score"
         said = f"{len(view.trials)} short trainings were compared on the validation split, the same seconds for each in a round, the weak ones dropped early. "
-        said += f"The run went on with {winner}."
+        said += f"The run went on with {winner}." if winner else ""
         return [Text(said), Row([_figure(ranked[:MOST], metric, winner), _table(view, ranked, metric, winner)])]
 
 
 def _figure(ranked: Sequence[Trial], metric: str, winner: str) -> Figure:
-    description = f"Validation {label(metric)} of each candidate's longest trial; the best is {ranked[0].candidate}."
+    description = f"Validation {label(metric)} of each candidate's longest trial."
     with plot(description, height=0.75 + 0.3 * len(ranked)) as drawn:
         for place, trial in enumerate(ranked):
             half = Z * (trial.standard_error or 0.0)
@@ -56,7 +56,7 @@ def _figure(ranked: Sequence[Trial], metric: str, winner: str) -> Figure:
         metric_axis(drawn.axes.xaxis, metric)
         drawn.axes.set_xlabel(f"validation {label(metric)}, 95 % interval")
         frame(drawn.axes, grid="x")
-    return Figure(drawn.svg, "The longest trial of each candidate; the filled dot is the one that was chosen.")
+    return Figure(drawn.svg, "The longest trial of each candidate" + ("; the filled dot is the one that was chosen." if winner else "."))
 
 
 def _table(view: View, ranked: Sequence[Trial], metric: str, winner: str) -> Table:

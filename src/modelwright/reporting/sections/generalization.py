@@ -95,7 +95,7 @@ def _slices(view: View) -> list[Block]:
     found: Sequence[Mapping[str, Any]] = view.findings.get("slices", ())
     if not found:
         return []
-    metric, better = view.primary, view.evaluation.get("higher_is_better", True)
+    metric, better = view.primary, view.higher_is_better
     split = view.findings.get("split", "validation")
     whole = view.estimate(split, metric)
     ranked = sorted(found, key=lambda row: row["estimate"]["value"], reverse=not better)
@@ -122,6 +122,9 @@ def _slices(view: View) -> list[Block]:
     ]
     number = "None" if not different else "One" if len(different) == 1 else f"{len(different)}"
     said = f"{number} of {several(len(found), 'slice')} {'differ' if len(different) > 1 else 'differs'} from the rest by more than chance (p < {SURE}, corrected for looking at {len(found)})."
+    names = {feature.name for feature in view.schema.inputs} if view.schema is not None and view.schema.kind == "table" else set()
+    if unseen := len(names - {row["column"] for row in found}):
+        said += f" {several(unseen, 'column')} gave none: too few examples, too many columns, or no time left."
     more = f" Of {len(ranked)} slices, the most notable." if len(shown) < len(ranked) else ""
     caption = f"Parts of the {split} split, the weakest first; the dashes are the whole of it.{more}"
     return [

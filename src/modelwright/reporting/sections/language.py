@@ -57,7 +57,7 @@ def _positions(view: View) -> list[Block]:
     table = Table(["position", "loss"], cells, "Loss by position, nats a token", folded=True)
     gain = rows[-2]["value"] - last
     sure = rows[-2]["low"] > last
-    said = f"Having read {rows[-1]['from'] - 1} tokens or more of its context of {context_of(view)}, the model needs {last:.3f} nats for the next one; at the very beginning {first:.3f}. "
+    said = f"Having read more than {rows[-1]['from'] - 1} tokens of its context of {context_of(view)}, the model needs {last:.3f} nats for the next one; at the very beginning {first:.3f}. "
     said += (
         f"The last doubling of the context is worth {gain:.3f} nats."
         if sure

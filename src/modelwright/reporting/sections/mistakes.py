@@ -82,19 +82,22 @@ def _hardest(view: View) -> list[Block]:
         f"Those of the highest loss among {several(number, 'example')}. A cross marks a mistake; wrong labels often show up here first.",
         "note",
     )
+    known = "confidence" in worst[0]
+    if not known:
+        said = Text(f"Those of the highest loss among {several(number, 'example')}.", "note")
     if "image" in worst[0]:
         pictures = [
             Picture(
                 row["image"],
                 f"{cut(str(row['target']), 22)} → {cut(str(row['predicted']), 22)}",
                 _belief(row),
-                row["target"] == row["predicted"],
+                row["target"] == row["predicted"] if known else None,
             )
             for row in worst
         ]
-        return [title, said, Pictures(pictures, "True class → predicted class, and the probability that the model gave each.")]
+        told = "class → predicted class, and the probability that the model gave each" if known else "value → predicted value, and the loss"
+        return [title, said, Pictures(pictures, f"True {told}.")]
     columns = list(worst[0]["row"])[:MOST_CELLS]
-    known = "confidence" in worst[0]
     rows = []
     for row in worst:
         tone = ("good" if row["target"] == row["predicted"] else "bad") if known else ""
@@ -106,12 +109,12 @@ def _hardest(view: View) -> list[Block]:
         rows.append([*answer, *(cut(row["row"][name], 20) or "–" for name in columns)])
     header = ["true", "predicted", "given to the truth" if known else "loss", *(cut(name, 20) for name in columns)]
     caption = "The hardest rows" + (f", the first {MOST_CELLS} columns" if len(worst[0]["row"]) > MOST_CELLS else "")
-    if not known:
-        said = Text(f"Those of the highest loss among {several(number, 'example')}.", "note")
     return [title, said, Table(header, rows, caption, left=frozenset({1}) if known else frozenset())]
 
 
 def _belief(row: Mapping[str, Any]) -> str:
+    if "probability" not in row:
+        return f"{row['loss']:.3g}"
     if row["target"] == row["predicted"]:
         return f"{100 * row['probability']:.1f} %"
     return f"{100 * row['probability']:.1f} % → {100 * row['confidence']:.1f} %"

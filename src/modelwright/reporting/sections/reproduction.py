@@ -24,7 +24,10 @@ class Reproduction(SectionPart):
 
     def blocks(self, view: View) -> Sequence[Block]:
         """Commands, versions, recipe."""
-        blocks: list[Block] = [Code(_commands(view), "In a shell, beside the run folder")]
+        data = view.recipe.get("data")
+        path = data.get("path") if isinstance(data, dict) else None
+        where = f"; the data is looked for at {path} from there" if path else ""
+        blocks: list[Block] = [Code(_commands(view), f"In a shell, beside the run folder{where}")]
         versions = view.bundle.get("versions", {})
         facts = [Fact(name, str(version)) for name, version in versions.items()]
         digest = view.state.get("digest") or view.bundle.get("data_digest")

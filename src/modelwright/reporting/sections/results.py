@@ -50,7 +50,7 @@ def _baselines(view: View) -> list[Block]:
     others = {name: Estimate.from_dict(values[metric]) for name, values in view.evaluation.get("baselines", {}).items() if metric in values}
     if mine is None or not others:
         return []
-    better = view.evaluation.get("higher_is_better", True)
+    better = view.higher_is_better
     ranked = sorted([("this model", mine), *others.items()], key=lambda row: -row[1].value if better else row[1].value)
     with plot(f"{label(metric)} of the model and its baselines on the {view.judged} split.", height=0.75 + 0.32 * len(ranked)) as drawn:
         for place, (name, estimate) in enumerate(ranked):

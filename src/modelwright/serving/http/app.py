@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -76,8 +77,8 @@ class Service:
         self.access, self.name, self._card = access, bundle.config.name, card
         self._page = page_files()
         self.application = FastAPI(title=f"Modelwright: {self.name}", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+        self._schemas: dict[str, Any] = {}
         self._closers: list[Callable[[], object]] = []
-        self._busy: list[Callable[[], int]] = []
         paths = ["/health", "/metrics", "/openapi.json", "/v1/card", "/v1/models", "/v1/predict", "/v1/completions", "/v1/chat/completions"]
         self._metrics = Metrics([*paths, *self._page])
         self._add_common()
@@ -150,7 +151,9 @@ class Service:
             return json_response(self._card)
 
         async def openapi() -> Response:
-            return json_response(application.openapi())
+            described = application.openapi()
+            described.setdefault("components", {}).setdefault("schemas", {}).update(self._schemas)
+            return json_response(described)
 
         application.add_exception_handler(ApiError, refused)
         application.add_exception_handler(HTTPException, unknown)
@@ -172,8 +175,8 @@ class Service:
         self._card = {**self._card, "texts": {"template": not template.plain, "max_tokens": self.limits.max_tokens}}
         author = Author(self.name, Generator(bundle, precision=precision), self.limits, self._metrics)
         completions, engine = Completions(author, template), author.engine
-        self._post("/v1/completions", completions.complete, CompletionRequest.model_json_schema(), {"type": "object"})
-        self._post("/v1/chat/completions", completions.chat, ChatRequest.model_json_schema(), {"type": "object"})
+        self._post("/v1/completions", completions.complete, self._schema_of(CompletionRequest), {"type": "object"})
+        self._post("/v1/chat/completions", completions.chat, self._schema_of(ChatRequest), {"type": "object"})
         self._closers.append(engine.close)
         watch = self._metrics.watch
         watch("texts_running", "Texts being continued", lambda: engine.running)
@@ -194,6 +197,12 @@ class Service:
         watch("examples_waiting", "Examples that wait", lambda: batcher.waiting)
         watch("batches", "Batches predicted", lambda: batcher.batches, counts=True)
         watch("examples", "Examples predicted", lambda: batcher.rows_predicted, counts=True)
+
+    def _schema_of(self, body: type[BaseModel]) -> dict[str, Any]:
+        """The JSON schema of a body; its parts are kept where the description of the whole interface has them."""
+        schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
+        self._schemas |= schema.pop("$defs", {})
+        return schema
 
     def _post(self, path: str, endpoint: Callable[[Request], Any], asked: dict[str, Any], answered: dict[str, Any]) -> None:
         """An endpoint that reads its body itself, with the schemas of both sides told."""

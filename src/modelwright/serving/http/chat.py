@@ -72,7 +72,9 @@ def _compile(source: str) -> Any:
     def refuse(message: str) -> None:
         raise jinja.exceptions.TemplateError(message)
 
-    environment = sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment = sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, extensions=["jinja2.ext.loopcontrols"]
+    )
     environment.globals["raise_exception"] = refuse
     try:
         return environment.from_string(source)

@@ -45,11 +45,16 @@ class ContentPart(Body):
 
 
 class Message(Body):
-    """A message of a chat."""
+    """A message of a chat, with what the official client sends back of an answer that has nothing there."""
 
     role: Annotated[str, Field(min_length=1, max_length=64)]
     content: Text | Annotated[list[ContentPart], Field(max_length=64, fail_fast=True)] | None = None
     name: Annotated[str, Field(max_length=64)] | None = None
+    refusal: None = None
+    annotations: None = None
+    audio: None = None
+    tool_calls: None = None
+    function_call: None = None
 
     @property
     def text(self) -> str:

@@ -69,7 +69,7 @@ class Guard:
         metrics: what is counted.
         loopback: whether the server listens on this machine only; then only its own names are answered to.
         api_key: what every request must show, but for `public` ones; None asks for nothing.
-        public: paths that hold nothing of the model.
+        public: paths that hold nothing of the model, and may be read by anybody.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Guard:
             self._metrics.answered(scope["path"], scope["method"], fenced.status or 499, time.perf_counter() - began)
 
     async def _serve(self, scope: Scope, receive: Receive, send: _Fenced) -> None:
-        counted = scope["path"] not in self._public
+        counted = not self._is_public(scope)
         try:
             self._check(scope)
             if counted and self.active >= self._limits.requests:
@@ -142,12 +142,17 @@ class Guard:
         own = {f"{scheme}://{hosts[0].lower()}" for scheme in ("http", "https")}
         foreign = any(origin.lower() not in own for origin in headers.get("origin", []))
         elsewhere = any(site not in ("same-origin", "none") for site in headers.get("sec-fetch-site", []))
-        if foreign or (elsewhere and scope["path"] not in self._public):
+        public = self._is_public(scope)
+        if foreign or (elsewhere and not public):
             raise ApiError(403, "Pages of other sites can't use this server.", code="bad_origin")
-        if self._key is not None and scope["path"] not in self._public and not self._has_key(headers):
+        if self._key is not None and not public and not self._has_key(headers):
             raise ApiError(
                 401, "The API key is missing or wrong.", code="invalid_api_key", headers={"WWW-Authenticate": 'Bearer realm="modelwright"'}
             )
+
+    def _is_public(self, scope: Scope) -> bool:
+        """Whether the request only reads what is public: one with a body takes memory, and nobody without the key may take any."""
+        return scope["path"] in self._public and scope["method"] in ("GET", "HEAD")
 
     def _has_key(self, headers: dict[str, list[str]]) -> bool:
         assert self._key is not None

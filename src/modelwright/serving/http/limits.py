@@ -31,7 +31,7 @@ class Limits(Config):
     examples: int = Field(1024, gt=0)
     """Examples of one request."""
     pixels: int = Field(25_000_000, gt=0)
-    """Pixels of an image, which takes 4 bytes for each while it is read."""
+    """Pixels of an image, each of which takes up to 16 bytes while it is read."""
     header_seconds: float = Field(10, gt=0)
     """Until a request's headers must be there."""
     body_seconds: float = Field(20, gt=0)
@@ -39,6 +39,6 @@ class Limits(Config):
     idle_seconds: float = Field(30, gt=0)
     """How long a connection may wait for its next request."""
     request_seconds: float = Field(120, gt=0)
-    """Until a request must be answered."""
+    """Until a request must be answered, and its answer taken."""
     grace_seconds: float = Field(20, ge=0)
     """How long those that are being answered may go on when the server is told to stop."""

@@ -1,6 +1,7 @@
 """Predicting over HTTP: the request and the response follow from the schema of the task.
 
-An example is an object with the schema's inputs: a number, or null where it is missing; the name of a category; an image as the base64 text of a file.
+An example is an object with the schema's inputs: a number, an ISO date in its place where the training data had dates, or null where it is missing; the
+name of a category; an image as the base64 text of a file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from modelwright.core.errors import InputError, ModelwrightError, import_extra
 from modelwright.core.schema import Feature, Schema, describe
 from modelwright.data.examples import Examples
+from modelwright.data.numbers import DATE, parse_date
 from modelwright.data.prediction import conform, parse_json_rows
 from modelwright.data.sources.image_folder import read_image
 from modelwright.serving.batcher import Batcher
@@ -54,7 +56,8 @@ def request_schema(schema: Schema) -> dict[str, Any]:
 
 def _value_schema(feature: Feature) -> dict[str, Any]:
     if feature.type == "number":
-        return {"type": ["number", "null"], "description": f"Around {feature.mean[0]:.4g}; null where it is missing."}
+        told = f"Around {feature.mean[0]:.4g}; null where it is missing; an ISO date counts as days since 1970."
+        return {"type": ["number", "string", "null"], "pattern": f"^{DATE.pattern}$", "description": told}
     if feature.type == "category":
         known = {"description": "Others, and null, are taken as unknown.", "examples": list(feature.values[:50])}
         return {"type": ["string", "number", "boolean", "null"], **known}
@@ -159,7 +162,12 @@ class Predictions:
     async def _answer(self, rows: list[dict[str, Any]]) -> tuple[Examples, list[dict[str, Any]]]:
         loop = asyncio.get_running_loop()
         try:
-            examples = await loop.run_in_executor(self._readers, self._examples, rows)
+            if self._schema.kind == "image":
+                # One after the other, so that requests take turns, and one that is given up ends.
+                read = [await loop.run_in_executor(self._readers, self._image, row, number) for number, row in enumerate(rows, 1)]
+                examples = Examples.concat(read)
+            else:
+                examples = await loop.run_in_executor(self._readers, self._table, rows)
             return examples, await asyncio.wrap_future(self._batcher.submit(examples))
         except BusyError as error:
             raise busy(str(error)) from None
@@ -170,25 +178,26 @@ class Predictions:
         except ModelwrightError as error:
             raise ApiError(503, str(error), code="failed") from None
 
-    def _examples(self, rows: list[dict[str, Any]]) -> Examples:
-        if self._schema.kind != "image":
-            return conform(parse_json_rows(rows, "input", self._data), self._schema, "inputs")
-        feature = self._schema.image
+    def _table(self, rows: list[dict[str, Any]]) -> Examples:
+        return conform(parse_json_rows(rows, "input", self._data), self._schema, "inputs")
+
+    def _image(self, row: dict[str, Any], number: int) -> Examples:
+        feature, where = self._schema.image, f"input number {number}"
+        if feature.name not in row:
+            raise InputError(f"has no {feature.name!r}", where=where, expected="an image file in base64")
         size = (feature.shape[1], feature.shape[2])
-        images = []
-        for number, row in enumerate(rows, 1):
-            if feature.name not in row:
-                raise InputError(f"has no {feature.name!r}", where=f"input number {number}", expected="an image file in base64")
-            read = read_image(_bytes(row[feature.name], number), f"input number {number}", size, most_pixels=self._limits.pixels)
-            images.append(conform(read, self._schema, f"input number {number}"))
-        return Examples.concat(images)
+        read = read_image(_bytes(row[feature.name], where), where, size, most_pixels=self._limits.pixels)
+        return conform(read, self._schema, where)
 
 
 def _fault(feature: Feature, value: Any) -> str | None:
     """What is wrong with the value of an input, if something is."""
     if feature.type == "number":
-        right = isinstance(value, int | float) and not isinstance(value, bool)
-        return None if right and abs(value) <= 1e300 else "a finite number or null is expected"
+        if isinstance(value, str):
+            right = parse_date(value) is not None
+        else:
+            right = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
+        return None if right else "a finite number or null is expected, or a date like 2026-11-22"
     if feature.type == "category":
         if isinstance(value, str):
             return None if len(value) <= LONGEST_TEXT else f"the text is longer than {LONGEST_TEXT:,} characters"
@@ -196,7 +205,7 @@ def _fault(feature: Feature, value: Any) -> str | None:
     return None if isinstance(value, str) else "a text is expected"
 
 
-def _bytes(image: str | bytes | None, number: int) -> bytes:
+def _bytes(image: str | bytes | None, where: str) -> bytes:
     """The file in a base64 text, or in a data URL."""
     if isinstance(image, bytes):
         return image
@@ -206,7 +215,7 @@ def _bytes(image: str | bytes | None, number: int) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise InputError("is no base64 text", where=f"input number {number}", expected="an image file in base64") from None
+        raise InputError("is no base64 text", where=where, expected="an image file in base64") from None
     if not data:
-        raise InputError("is empty", where=f"input number {number}", expected="an image file in base64")
+        raise InputError("is empty", where=where, expected="an image file in base64")
     return data

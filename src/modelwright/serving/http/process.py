@@ -37,14 +37,17 @@ def steady_heap() -> None:
     mallopt(_M_ARENA_MAX, 2)
 
 
-def protocol(header_seconds: float) -> type[H11Protocol]:
-    """A connection that is closed when the headers of a request are not there in time, however they trickle in."""
+def protocol(header_seconds: float, taking_seconds: float) -> type[H11Protocol]:
+    """A connection that ends when the headers of a request are not there in time, however they trickle in, or its answer is not taken in time."""
 
     class Timed(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
+        _stalled: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            # To be told of whatever the client doesn't take at once.
+            transport.set_write_buffer_limits(high=0)
             self._expect()
 
         def data_received(self, data: bytes) -> None:
@@ -54,8 +57,17 @@ def protocol(header_seconds: float) -> type[H11Protocol]:
             if self.cycle is not None and not self.cycle.response_complete:
                 self._arrived()
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._stalled = self.loop.call_later(taking_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._taken()
+            super().resume_writing()
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._arrived()
+            self._taken()
             super().connection_lost(exc)
 
         def _expect(self) -> None:
@@ -65,6 +77,11 @@ def protocol(header_seconds: float) -> type[H11Protocol]:
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
+
+        def _taken(self) -> None:
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
 
     return Timed
 
@@ -82,7 +99,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 service.asgi,
-                http=protocol(limits.header_seconds),
+                http=protocol(limits.header_seconds, limits.request_seconds),
                 ws="none",
                 lifespan="off",
                 loop="asyncio",

@@ -73,7 +73,7 @@ class Settings(Body):
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, gt=0, le=1 << 31)
     min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, gt=0, le=1000)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=100)
     n: int | None = Field(None, gt=0)
     seed: int | None = Field(None, ge=-LARGEST_SEED, le=LARGEST_SEED)
     stop: str | Annotated[list[str], Field(max_length=MOST_STOPS, fail_fast=True)] | None = None

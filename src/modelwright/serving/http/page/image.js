@@ -98,7 +98,7 @@ export function imagePanel(about) {
       el("div", { class: "row" }, channels === 1 ? null : color, el("label", { htmlFor: "pen-size" }, "Width"), size),
       el("p", { class: "hint", id: "draw-help" }, "On the drawing: arrow keys move the pen, with Shift farther; Space puts it down or lifts it; Delete clears. "
         + "An image can be pasted, too.")),
-    snippet(() => `curl ${location.origin}/v1/predict \\\n  -H 'Content-Type: image/png' --data-binary @image.png`));
+    snippet("/v1/predict", () => "-H 'Content-Type: image/png' --data-binary @image.png"));
   clear();
   return el("div", { class: "pair narrow" }, tools, panel);
 }

@@ -31,7 +31,7 @@ export function tablePanel(about) {
       el("button", { type: "submit" }, "Predict"),
       el("button", { type: "button", onclick: () => { for (const one of fields) one.fill(); predict(true); } }, "Example values"),
       el("button", { type: "button", onclick: () => { form.reset(); asked = false; forget(); complain(null); fields[0].focus(); } }, "Clear")),
-    snippet(() => `curl ${location.origin}/v1/predict \\\n  --json ${quoted(JSON.stringify({ inputs: [values()] }))}`));
+    snippet("/v1/predict", () => `--json ${quoted(JSON.stringify({ inputs: [values()] }))}`));
   return el("div", { class: "pair" }, form, panel);
 }
 

@@ -98,7 +98,7 @@ function continuing(about, knobs) {
       el("div", { class: "actions" }, run.buttons), paper, status),
     el("section", { class: "panel beside", "aria-label": "Probabilities" }, el("h2", {}, "What might have come"), likely,
       el("p", { class: "hint time", id: "paper-help" }, "The darker a token, the less likely it was. In the text, the left and right arrow keys go from token to token."),
-      snippet(() => `curl ${location.origin}/v1/completions \\\n  --json ${quoted(JSON.stringify({ prompt: prompt.value, ...knobs.values() }))}`)));
+      snippet("/v1/completions", () => `--json ${quoted(JSON.stringify({ prompt: prompt.value, ...knobs.values() }))}`)));
 }
 
 function chatting(about, knobs) {
@@ -114,7 +114,8 @@ function chatting(about, knobs) {
   const run = runner("Send", async (signal) => {
     if (!input.value.trim()) return;
     hint.remove();
-    said.push({ role: "user", content: input.value });
+    const conversation = said;
+    conversation.push({ role: "user", content: input.value });
     const bubble = el("div", { class: "bubble", "aria-label": "The model" });
     chat.append(el("div", { class: "bubble user", "aria-label": "You" }, input.value), bubble);
     input.value = "";
@@ -123,8 +124,11 @@ function chatting(about, knobs) {
         bubble.append(bubble.textContent ? choice.delta.content ?? "" : (choice.delta.content ?? "").trimStart());
         chat.scrollTop = chat.scrollHeight;
       });
+    } catch (error) {
+      if (!bubble.textContent) bubble.remove();
+      throw error;
     } finally {
-      if (bubble.textContent) said.push({ role: "assistant", content: bubble.textContent });
+      if (bubble.textContent) conversation.push({ role: "assistant", content: bubble.textContent });
     }
   });
   input.addEventListener("keydown", (event) => {
@@ -137,7 +141,7 @@ function chatting(about, knobs) {
     el("div", { class: "composer" }, input, run.buttons),
     el("div", { class: "actions" }, el("button", { type: "button", onclick: () => { run.stop(); forget(); input.focus(); } }, "New chat")),
     el("details", {}, el("summary", {}, "System message"), system),
-    snippet(() => `curl ${location.origin}/v1/chat/completions \\\n  --json ${quoted(JSON.stringify({ messages: said.length ? messages() : [{ role: "user", content: "Hello" }], ...knobs.values() }))}`));
+    snippet("/v1/chat/completions", () => `--json ${quoted(JSON.stringify({ messages: said.length ? messages() : [{ role: "user", content: "Hello" }], ...knobs.values() }))}`));
 }
 
 // A button that starts, and one that stops; the Escape key stops too.

@@ -96,9 +96,12 @@ export function bars(shares, title) {
   return [list, el("div", { class: "actions" }, more)];
 }
 
-export function snippet(build) {
+// A command for a terminal, from the path and what follows; where the server asks for a key it is taken from the environment.
+export function snippet(path, rest) {
+  const shown = key ? ' \\\n  -H "Authorization: Bearer $MODELWRIGHT_API_KEY"' : "";
+  const build = () => `curl ${location.origin}${path}${shown} \\\n  ${rest()}`;
   const text = el("code");
-  const copy = el("button", { type: "button", onclick: async () => {
+  const copy = el("button", { type: "button", hidden: !navigator.clipboard, onclick: async () => {
     await navigator.clipboard.writeText(text.textContent);
     copy.textContent = "Copied";
     setTimeout(() => { copy.textContent = "Copy"; }, 1500);

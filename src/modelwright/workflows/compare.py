@@ -21,10 +21,10 @@ from modelwright.core.errors import InputError, ModelwrightError
 from modelwright.core.run import Run, write_atomic
 from modelwright.core.units import format_bytes, format_count, format_duration
 from modelwright.data.dataset import load
-from modelwright.evaluation.comparison import Errors
+from modelwright.evaluation.comparison import Comparison, Errors, paired
 from modelwright.evaluation.evaluate import evaluate
-from modelwright.evaluation.examplewise import ErrorLog, examples_digest
-from modelwright.evaluation.significance import Difference, holm, paired
+from modelwright.evaluation.examplewise import MOST_KEPT, ErrorLog, examples_digest
+from modelwright.evaluation.significance import LEVEL, holm
 from modelwright.metrics.estimate import Estimate, Z, label, show
 from modelwright.reporting.comparison import Contrast, comparison_page
 from modelwright.reporting.page import render
@@ -35,8 +35,9 @@ from modelwright.workflows.job import device
 from modelwright.workflows.recipe import load_recipe
 from modelwright.workflows.reporter import Reporter
 
-SURE = 0.05
 MOST_RUNS = 20
+MOST_WINDOWS = 1024
+"""Windows of a text that runs are compared on where their errors were not kept."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class SideBySide:
 
     Attributes:
         metric: that decides.
+        split: that all of them were judged on.
         views: of the runs.
         paths: their folders.
         contrasts: of all pairs, the better one first.
@@ -52,6 +54,7 @@ class SideBySide:
     """
 
     metric: str
+    split: str
     views: tuple[View, ...]
     paths: tuple[Path, ...]
     contrasts: tuple[Contrast, ...]
@@ -61,7 +64,7 @@ class SideBySide:
         """`metric`, `runs` and `comparisons`; p-values are corrected by Holm's procedure."""
         return {
             "metric": self.metric,
-            "runs": [{"run": str(path), **_numbers(view)} for path, view in zip(self.paths, self.views, strict=True)],
+            "runs": [{"run": str(path), **_numbers(view, self.split)} for path, view in zip(self.paths, self.views, strict=True)],
             "comparisons": [contrast.to_json() for contrast in self.contrasts],
             "unfinished": [str(path) for path in self.unfinished],
         }
@@ -76,11 +79,10 @@ class _Contender:
     name: str
     _validation: dict[str, Any] | None = field(default=None, repr=False)
 
-    @property
-    def score(self) -> Estimate:
-        """The primary metric on the split that decides."""
-        score = self.view.estimate(self.view.judged, self.view.primary)
-        assert score is not None, "a finished run has a score"
+    def score(self, split: str) -> Estimate:
+        """The primary metric on a split that it was judged on."""
+        score = self.view.estimate(split, self.view.primary)
+        assert score is not None, "it was judged on that split"
         return score
 
     def kept(self) -> Mapping[str, Any] | None:
@@ -107,6 +109,7 @@ class _Contender:
         split = dataset.splits.get("validation")
         if split is None or dataset.digest() != bundle.config.data_digest:
             return {}
+        split = split.sample(MOST_WINDOWS if dataset.schema.kind == "text" else MOST_KEPT)
         log = ErrorLog(bundle.task)
         evaluate(bundle.network.to(device()), bundle.task, split, replicates=0, observe=log.update)
         return log.to_json("validation", split) or {"digest": examples_digest(split)}
@@ -131,24 +134,26 @@ def compare(runs: Sequence[Path | str], *, output: Path | str | None = None, rep
     opened = [_Contender(run := Run.open(path), read_view(run), name) for path, name in zip(paths, names, strict=True)]
     finished = [contender for contender in opened if contender.view.finished]
     unfinished = tuple(contender.run.path for contender in opened if not contender.view.finished)
+    if damaged := [path for path in unfinished if (path / "evaluation.json").is_file()]:
+        raise InputError("its evaluation.json is damaged", where=damaged[0], remedy="Restore it, or leave this run out")
     if len(finished) < 2:
         raise InputError(
             f"only {len(finished)} of the {len(opened)} runs is finished",
             expected="two or more",
             remedy="Go on with the others: modelwright train --resume RUN",
         )
-    metrics = {contender.view.primary for contender in finished}
-    if len(metrics) > 1:
-        raise InputError(
-            f"the runs are of different tasks: they are judged by {', '.join(sorted(map(label, metrics)))}", expected="runs of one task"
-        )
-    sign = -1 if finished[0].view.evaluation["higher_is_better"] else 1
-    finished.sort(key=lambda contender: sign * contender.score.value)
+    _check_tasks(finished)
+    metric = finished[0].view.primary
+    split = next((name for name in ("test", "validation", "train") if all(one.view.estimate(name, metric) for one in finished)), "")
+    if not split:
+        raise InputError("the runs were judged on no split in common", expected="runs with a test or validation split")
+    sign = -1 if finished[0].view.higher_is_better else 1
+    finished.sort(key=lambda contender: sign * contender.score(split).value)
     views = tuple(contender.view for contender in finished)
-    result = SideBySide(metrics.pop(), views, tuple(one.run.path for one in finished), _contrasts(finished), unfinished)
+    result = SideBySide(metric, split, views, tuple(one.run.path for one in finished), _contrasts(finished, split), unfinished)
     _show(result, names={str(one.run.path): one.name for one in finished}, reporter=reporter)
     if output is not None:
-        html = render(comparison_page(views, [one.name for one in finished], result.contrasts))
+        html = render(comparison_page(views, [one.name for one in finished], result.contrasts, split))
         write_atomic(Path(output), html)
         reporter.say("page", f"{output} {format_bytes(len(html.encode()))}")
     return result
@@ -164,31 +169,49 @@ def _check_paths(paths: Sequence[Path]) -> None:
         raise InputError("is named twice", where=twice[0], expected="different runs")
 
 
+def _check_tasks(contenders: Sequence[_Contender]) -> None:
+    """See that all learnt the same thing: the same metric, kind of data and target.
+
+    Raises:
+        InputError: they didn't.
+    """
+    if len(metrics := {one.view.primary for one in contenders}) > 1:
+        raise InputError(
+            f"the runs are of different tasks: they are judged by {', '.join(sorted(map(label, metrics)))}", expected="runs of one task"
+        )
+    schemas = [schema for one in contenders if (schema := one.view.schema) is not None]
+    if len(tasks := {f"{schema.kind} to {schema.target.type}" for schema in schemas}) > 1:
+        raise InputError(f"the runs are of different tasks: {' and '.join(sorted(tasks))}", expected="runs of one task")
+    targets = {(schema.target.name, tuple(sorted(schema.target.values))) for schema in schemas}
+    if len(targets) > 1:
+        said = [f"{name} ({len(values)} classes)" if values else name for name, values in sorted(targets)]
+        raise InputError(f"the runs are of different tasks: they tell {' and '.join(said)}", expected="runs of one target")
+
+
 def _names(paths: Sequence[Path]) -> list[str]:
     """The folders' names, or their paths where two are called the same."""
     short = [path.resolve().name for path in paths]
     return short if len(set(short)) == len(short) else [str(path) for path in paths]
 
 
-def _contrasts(contenders: Sequence[_Contender]) -> tuple[Contrast, ...]:
+def _contrasts(contenders: Sequence[_Contender], split: str) -> tuple[Contrast, ...]:
     pairs = list(itertools.combinations(contenders, 2))
-    found = [_difference(first, second) for first, second in pairs]
-    corrected = holm([difference.p_value for difference, _, _ in found])
+    found = [_comparison(first, second, split) for first, second in pairs]
+    corrected = holm([comparison.p_value for comparison, _, _ in found])
     return tuple(
-        Contrast(first.name, second.name, difference.advantage, unit, basis, difference.examples, p_value, p_value < SURE)
-        for (first, second), (difference, unit, basis), p_value in zip(pairs, found, corrected, strict=True)
+        Contrast(first.name, second.name, comparison.advantage, unit, basis, comparison.examples, p_value, p_value < LEVEL)
+        for (first, second), (comparison, unit, basis), p_value in zip(pairs, found, corrected, strict=True)
     )
 
 
-def _difference(first: _Contender, second: _Contender) -> tuple[Difference, str, str]:
+def _comparison(first: _Contender, second: _Contender, split: str) -> tuple[Comparison, str, str]:
     """How much better the first is, the unit, and what this rests on."""
     kept = first.kept(), second.kept()
     for one, other in (kept, (first.validation(), second.validation())) if not _same(*kept) else (kept,):
         if _same(one, other):
             assert one is not None and other is not None, "the same errors are there"  # noqa: PT018
             return _paired(first, one, other)
-    difference = apart(first.score, second.score, higher_is_better=first.view.evaluation["higher_is_better"])
-    return difference, first.view.primary, "intervals"
+    return apart(first.score(split), second.score(split), higher_is_better=first.view.higher_is_better), first.view.primary, "intervals"
 
 
 def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
@@ -196,32 +219,32 @@ def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> boo
     return bool(one and other) and all(key in one and one[key] == other.get(key) for key in ("digest", "split", "kind"))  # type: ignore[index, union-attr]
 
 
-def _paired(first: _Contender, one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Difference, str, str]:
-    difference = paired(Errors.from_json(one), Errors.from_json(other))
+def _paired(first: _Contender, one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Comparison, str, str]:
+    comparison = paired(Errors.from_json(one), Errors.from_json(other))
     unit = {"mistakes": "accuracy", "squared errors": "rmse", "nats": "loss"}[one["kind"]]
     schema = first.view.schema
     if unit == "rmse" and schema is not None:
-        scale, advantage = schema.target.scale[0], difference.advantage
+        scale, advantage = schema.target.scale[0], comparison.advantage
         scaled = Estimate(scale * advantage.value, scale * advantage.low, scale * advantage.high)
-        difference = Difference(scaled, difference.p_value, difference.examples)
-    return difference, unit, str(one["split"])
+        comparison = Comparison(scaled, comparison.p_value, comparison.examples)
+    return comparison, unit, str(one["split"])
 
 
-def apart(first: Estimate, second: Estimate, *, higher_is_better: bool) -> Difference:
+def apart(first: Estimate, second: Estimate, *, higher_is_better: bool) -> Comparison:
     """The difference of two scores on different examples, as if each interval were a normal one."""
     sign = 1 if higher_is_better else -1
     value = sign * (first.value - second.value)
     error = math.hypot(*((one.high - one.low) / (2 * Z) for one in (first, second)))
     p_value = 1.0 if value == 0 else math.erfc(abs(value) / error / math.sqrt(2)) if error else 0.0
-    return Difference(Estimate(value, value - Z * error, value + Z * error), p_value, 0)
+    return Comparison(Estimate(value, value - Z * error, value + Z * error), p_value, 0)
 
 
-def _numbers(view: View) -> dict[str, Any]:
+def _numbers(view: View, split: str) -> dict[str, Any]:
     measured = {name: entry.measured for name, entry in view.ledger.items() if entry.measured is not None}
-    score = view.estimate(view.judged, view.primary)
+    score = view.estimate(split, view.primary)
     return {
         "family": view.family,
-        "split": view.judged,
+        "split": split,
         "score": None if score is None else score.to_dict(),
         "parameters": measured.get("parameters"),
         "training_seconds": measured.get("training time"),
@@ -234,10 +257,10 @@ def _show(result: SideBySide, names: Mapping[str, str], reporter: Reporter) -> N
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("run", max_width=24, overflow="ellipsis", no_wrap=True)
     table.add_column("family", no_wrap=True, max_width=12)
-    for header in (f"{result.views[0].judged} {label(result.metric)}", "size", "training"):
+    for header in (f"{result.split} {label(result.metric)}", "size", "training"):
         table.add_column(header, justify="right", no_wrap=True)
     for path, view in zip(result.paths, result.views, strict=True):
-        numbers = _numbers(view)
+        numbers = _numbers(view, result.split)
         score = show(result.metric, Estimate.from_dict(numbers["score"]))
         size = "–" if numbers["parameters"] is None else format_count(numbers["parameters"])
         seconds = "–" if numbers["training_seconds"] is None else format_duration(numbers["training_seconds"])

@@ -9,7 +9,8 @@ import pytest
 
 from modelwright.cli import main
 from modelwright.metrics.estimate import Estimate
-from modelwright.workflows.side_by_side import apart, compare
+from modelwright.reporting.comparison import Contrast, comparison_page
+from modelwright.workflows.compare import apart, compare
 
 
 @pytest.fixture(scope="session")
@@ -105,3 +106,45 @@ def test_scores_far_apart_are_told_apart_by_their_intervals():
     assert apart(near, far, higher_is_better=True).p_value < 1e-6
     assert apart(near, Estimate(0.89, 0.85, 0.93), higher_is_better=True).p_value > 0.5
     assert apart(far, near, higher_is_better=False).advantage.value == pytest.approx(0.4)
+
+
+def changed(folder, output, change):
+    """A copy of a run whose evaluation.json is another one."""
+    shutil.copytree(folder, output)
+    values = json.loads((output / "evaluation.json").read_text())
+    change(values)
+    (output / "evaluation.json").write_text(json.dumps(values))
+    return output
+
+
+def test_runs_are_put_in_order_by_a_split_that_all_were_judged_on(run, other, tmp_path):
+    untested = changed(other, tmp_path / "untested", lambda values: values["splits"].pop("test"))
+    result = compare([run, untested])
+    assert result.split == "validation"
+    assert {row["split"] for row in result.to_json()["runs"]} == {"validation"}
+
+
+def test_other_data_is_another_task(command, run, other, tmp_path):
+    strange = tmp_path / "strange"
+    shutil.copytree(other, strange)
+    for name in ("run.json", "model/bundle.json"):
+        values = json.loads((strange / name).read_text())
+        values["data_schema"]["target"] = {**values["data_schema"]["target"], "values": ["no", "perhaps"]}
+        (strange / name).write_text(json.dumps(values))
+    code, _, err = command("compare", run, strange)
+    assert code == 2
+    assert "different tasks" in err
+
+
+def test_a_damaged_evaluation_is_named(command, run, other, tmp_path):
+    for place, change in enumerate((dict.clear, lambda values: values.pop("primary"), lambda values: values.update(baselines=[1]))):
+        damaged = changed(other, tmp_path / str(place), change)
+        code, _, err = command("compare", run, damaged)
+        assert code == 2
+        assert "damaged" in err
+
+
+def test_the_best_score_is_not_called_better_where_the_examples_say_the_opposite(run, other):
+    views = compare([run, other]).views
+    worse = Contrast("a", "b", Estimate(-0.1, -0.15, -0.05), "accuracy", "validation", 100, 0.001, True)
+    assert "no difference" in comparison_page(views, ["a", "b"], [worse], "test").summary
