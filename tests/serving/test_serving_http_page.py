@@ -168,10 +168,6 @@ def test_a_chat_by_keyboard(text, open_page):
 
 def test_a_new_chat_knows_nothing_of_the_one_before(text, open_page):
     page = open_page(text)
-    asked = []
-    page.on(
-        "request", lambda request: asked.append(request.post_data_json["messages"]) if request.url.endswith("/chat/completions") else None
-    )
     page.get_by_role("tab", name="Chat").click()
     page.get_by_text("Sampling", exact=True).click()
     page.get_by_label("Tokens, at most").fill("2000")
@@ -179,11 +175,11 @@ def test_a_new_chat_knows_nothing_of_the_one_before(text, open_page):
     page.keyboard.press("Enter")
     playwright.expect(page.locator(".bubble").last).not_to_be_empty()
     page.get_by_role("button", name="New chat").click()
-    page.get_by_role("button", name="Send").and_(page.locator(":enabled")).wait_for()
+    playwright.expect(page.get_by_role("button", name="Send")).to_be_enabled()
     page.get_by_label("Your message").fill("two")
-    page.keyboard.press("Enter")
-    playwright.expect(page.locator(".bubble").last).not_to_be_empty()
-    assert asked[-1] == [{"role": "user", "content": "two"}]
+    with page.expect_request("**/v1/chat/completions") as asked:
+        page.keyboard.press("Enter")
+    assert asked.value.post_data_json["messages"] == [{"role": "user", "content": "two"}]
 
 
 def test_an_error_is_told(table, open_page):

@@ -150,6 +150,12 @@ def test_an_answer_may_be_sent_back_as_the_client_gave_it(client):
         assert client.chat.completions.create(model="tiny", messages=following, max_tokens=3).choices[0].message.role == "assistant"
 
 
+def test_the_card_tells_the_network_as_it_is(plain):
+    settings = plain.get("/v1/card").json()["settings"]["model"]
+    assert settings["causal"] is True
+    assert settings["positions"] == "rotary"
+
+
 def test_the_interface_is_described_without_a_gap(plain):
     described = plain.get("/openapi.json").json()
     wanted = set(re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(described)))

@@ -38,7 +38,11 @@ def card_of(run: Path, bundle: Bundle) -> dict[str, Any]:
             "digest": config.data_digest,
         },
         "training_seconds": state.get("training_seconds"),
-        "settings": {part: getattr(config, part).model_dump(mode="json") for part in ("task", "stem", "model")},
+        "settings": {
+            "task": config.task.model_dump(mode="json"),
+            "stem": config.stem.model_dump(mode="json"),
+            "model": config.model.on(config.stem, schema).model_dump(mode="json"),
+        },
         "recipe": _recipe(run / "recipe.yaml"),
         "versions": dict(config.versions),
     }

@@ -7,7 +7,7 @@ export function card(about) {
     quality && el("div", {}, el("h3", {}, `Scores on the ${quality.split} split, with 95 % intervals`),
       table(quality.scores.map((score, place) => [score.name, score.text, place === 0]))),
     el("div", {},
-      quality?.baselines.length ? [el("h3", {}, `Baselines: ${quality.scores[0].name}`), table(quality.baselines.map((one) => [one.name, one.text]))] : null,
+      quality?.baselines.length ? [el("h3", {}, `Baselines: ${quality.scores[0].name}`), table(quality.baselines.map((one) => [one.name.replaceAll("_", " "), one.text]))] : null,
       el("h3", {}, "Data"),
       table([["name", data.name], ...Object.entries(data.splits).map(([name, count]) => [name, `${count.toLocaleString("en")} ${about.kind === "text" ? "tokens" : "examples"}`]),
         ["digest", data.digest.slice(0, 16)]].filter(([, value]) => value))),
