@@ -81,9 +81,9 @@ def law(
     """
     from modelwright.workflows.law import law as work
 
-    columns = {"params": params, "data": data, "compute": compute, "unique": unique, "epochs": epochs, "loss": loss, "accuracy": accuracy}
     answer(printing, work(
-        runs, columns=columns, where=where or (), form=form, predict=predict or (), predict_file=predict_file, optimal=optimal or (),
+        runs, columns={"params": params, "data": data, "compute": compute, "unique": unique, "epochs": epochs, "loss": loss, "accuracy": accuracy},
+        where=where or (), form=form, predict=predict or (), predict_file=predict_file, optimal=optimal or (),
         decision=decision, every_run=every_run, plot=plot, reporter=reporter_of(printing),
     ))  # fmt: skip
 
