@@ -42,8 +42,7 @@ def law(
 
     - `modelwright law runs.csv --predict params=7e9,data=140e9`
     - `modelwright law runs.csv --params n_million*1e6 --data tokens --loss c4 --where dataset=c4 --where "params<=4e8" --plot law.png`
-    - `modelwright law runs.csv --predict-file larger.csv --optimal 1e21 --json`
-    - `modelwright law runs.csv --compute flops --accuracy top1`
+    - `modelwright law runs.csv --compute flops --accuracy top1 --predict-file larger.csv --json`
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ def law(
     unique
         Column of the tokens or examples that are different, where some were read several times.
     epochs
-        Column of how often they were read; in place of `data` or `unique`, which follows from the other.
+        Column of how often they were read, in place of `data` or `unique`.
     loss
         Column of the loss.
     accuracy
@@ -82,12 +81,11 @@ def law(
     """
     from modelwright.workflows.law import law as work
 
-    columns = {"params": params, "data": data, "compute": compute, "unique": unique, "epochs": epochs, "loss": loss, "accuracy": accuracy}
-    found = work(
-        runs, columns=columns, where=where or (), form=form, predict=predict or (), predict_file=predict_file, optimal=optimal or (),
+    answer(printing, work(
+        runs, columns={"params": params, "data": data, "compute": compute, "unique": unique, "epochs": epochs, "loss": loss, "accuracy": accuracy},
+        where=where or (), form=form, predict=predict or (), predict_file=predict_file, optimal=optimal or (),
         decision=decision, every_run=every_run, plot=plot, reporter=reporter_of(printing),
-    )  # fmt: skip
-    answer(printing, found)
+    ))  # fmt: skip
 
 
 @app.command
