@@ -40,8 +40,7 @@ def law(
 
     **Examples**
 
-    - `modelwright law runs.csv --predict params=7e9,data=140e9`
-    - `modelwright law runs.csv --params n_million*1e6 --data tokens --loss c4 --where dataset=c4 --where "params<=4e8" --plot law.png`
+    - `modelwright law runs.csv --params n_million*1e6 --data tokens --loss c4 --where dataset=c4 --where "params<=4e8" --predict params=7e9,data=140e9 --plot law.png`
     - `modelwright law runs.csv --compute flops --accuracy top1 --predict-file larger.csv --json`
 
     Parameters
