@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from harness.families import SCHEMAS, SMALL
 from torch import nn
 
 from modelwright.core.errors import InputError
@@ -24,7 +25,6 @@ from modelwright.planning.parametrization import (
     sgd_factors,
 )
 from modelwright.training.transfer import growths_since, score_scale
-from tests.harness.families import SCHEMAS, SMALL
 
 HIDDEN, INPUT, OUTPUT = Growth(4, 4), Growth(1, 4), Growth(4, 1)
 

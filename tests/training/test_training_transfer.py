@@ -6,6 +6,8 @@ import copy
 
 import pytest
 import torch
+from harness.coordinates import grown, slopes
+from harness.families import SCHEMAS, SMALL, image, text
 from torch import nn
 
 from modelwright.core.errors import InputError
@@ -19,8 +21,6 @@ from modelwright.training.config import TrainingConfig
 from modelwright.training.optimizer import optimizers
 from modelwright.training.resolution import build_rule
 from modelwright.training.transfer import TransferConfig, differing, growths_since, rescale, summary
-from tests.harness.coordinates import grown, slopes
-from tests.harness.families import SCHEMAS, SMALL, image, text
 
 IMAGES, TEXT = image(1, 8, 8), text(24, 12)
 BASES = {

@@ -218,11 +218,10 @@ PROCESS = """
         return found
 
     from modelwright.workflows.study import Study
-    study = Study.create(storage, "study", {{"by": owner}}, owner=owner, maximize=True, seed=0)
+    first = lambda study: begin(study, spaces(*families))
+    study = Study.create(storage, "study", {{"by": owner}}, owner=owner, maximize=True, seed=0, prepare=first)
     if study is None:
         study = Study.join(storage, "study", owner=owner, seed=0)
-    else:
-        begin(study, spaces(*families))
     run = search(study, laboratory, SearchPlan.of(2, 50), families, 50)
     run._train = train
     run.run()

@@ -302,10 +302,15 @@ class Contest:
         plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=wide, shortest=shortest)
         judged = judged_examples(self.probed, plan.rungs[0])
         about = {"digest": self.digest, "terms": asked.terms, "recipes": recipes, "search": vars(plan), "judged": judged}
-        study = Study.create(storage, asked.study, about, owner=asked.owner, maximize=job.task.higher_is_better, seed=job.recipe.seed)
-        if study is not None:
-            begin(study, self.spaces)
-        return study
+        return Study.create(
+            storage,
+            asked.study,
+            about,
+            owner=asked.owner,
+            maximize=job.task.higher_is_better,
+            seed=job.recipe.seed,
+            prepare=lambda study: begin(study, self.spaces),
+        )
 
 
 def _for_this(recipe: Recipe, own: Recipe) -> Recipe:

@@ -6,27 +6,26 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
-from rich.table import Table
+from pydantic import ValidationError
 
 from modelwright.core.disk import disk_errors, write_atomic, written_aside
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import claim
-from modelwright.core.units import Budget, format_count, format_duration
+from modelwright.core.units import Budget, format_duration
 from modelwright.data.dataset import Dataset
-from modelwright.planning.laws.law import Law, NextRun, Range, find_law
+from modelwright.planning.laws.law import Law, Range, find_law
 from modelwright.planning.laws.points import Points
 from modelwright.reporting.laws import draw_law
 from modelwright.serving.bundle import load_bundle
 from modelwright.training.machine import prepare_machine
 from modelwright.workflows.candidates import candidates
-from modelwright.workflows.finish import Outcome
 from modelwright.workflows.job import Job, probe, read
+from modelwright.workflows.ladder_answer import LadderAnswer, Plan, Recommendation, show_answer, show_plan
 from modelwright.workflows.pricing import Pricing
 from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, is_recipe, load_recipe, values_for
 from modelwright.workflows.reporter import Reporter
@@ -34,7 +33,6 @@ from modelwright.workflows.rung_plan import guess_target, plan_rungs, shapes
 from modelwright.workflows.rung_runs import climb_all
 from modelwright.workflows.rungs import (
     Metric,
-    Rung,
     RungResult,
     as_table,
     data_per_step,
@@ -60,90 +58,6 @@ FEWEST_JUDGED = 64
 """Examples of the validation split."""
 LARGEST = 4.0
 """Size of the recommended model over that of the largest rung, at most in the square root of the growth in compute."""
-
-
-class Plan(BaseModel):
-    """What a ladder is to do, and has to know when it goes on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    budget: float
-    """Seconds."""
-    target: float
-    """Seconds."""
-    digest: str
-    judged: int | None
-    """Examples of the validation split on which runs are judged; None for all."""
-    rungs: list[Rung]
-    dials: list[str]
-    unit: str
-    """Of data: tokens or examples."""
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """The model that a target's budget should be spent on.
-
-    Attributes:
-        recipe: complete.
-        point: parameters of the backbone, tokens or examples, FLOPs.
-        steps: of the training.
-        seconds: it takes, as planned.
-        value: of the metric on the validation split, with its 90 % interval.
-    """
-
-    recipe: Recipe
-    point: Points
-    steps: int
-    seconds: float
-    value: Range
-
-
-@dataclass(frozen=True)
-class LadderAnswer:
-    """What the rungs reached, the law through them, and what to do with the target's budget."""
-
-    folder: Path
-    metric: str
-    plan: Plan
-    results: list[RungResult]
-    law: Law
-    reason: str | None
-    recommended: Recommendation
-    next_run: NextRun | None
-    seconds: float
-    outcome: Outcome | None = None
-    measured: float | None = None
-
-    @property
-    def identified(self) -> bool:
-        """Whether the forecast should be built on."""
-        return self.reason is None
-
-    def to_json(self) -> dict[str, Any]:
-        """As an object."""
-        best = self.recommended
-        made: dict[str, Any] = {
-            "ladder": str(self.folder),
-            "metric": self.metric,
-            "identified": self.identified,
-            "reason": self.reason,
-            "form": self.law.fit.form.name,
-            "coefficients": {name: value.value for name, value in self.law.coefficients().items()},
-            "rungs": [row.model_dump() for row in self.results],
-            "target": {
-                "seconds": self.plan.target,
-                "recipe": str(self.folder / "target.yaml"),
-                **{axis: float(best.point[axis][0]) for axis in ("params", "data", "compute")},
-                "steps": best.steps,
-                "planned_seconds": best.seconds,
-                "forecast": {"value": best.value.value, "low": best.value.low, "high": best.value.high},
-                "measured": self.measured,
-            },
-            "next_run": None if self.next_run is None else self.next_run.axes,
-            "seconds": self.seconds,
-        }
-        return made | ({} if self.outcome is None else {"run": self.outcome.to_json()})
 
 
 def ladder(
@@ -201,13 +115,13 @@ def ladder(
         folder = claim(Path("runs"), f"{chosen.name}-ladder") if output is None else _new_folder(Path(output))
         write_atomic(folder / "recipe.yaml", dump_recipe(chosen))
         write_atomic(folder / "ladder.json", plan.model_dump_json(indent=2) + "\n")
-    _show_plan(plan, chosen, reporter)
+    show_plan(plan, chosen, reporter)
     try:
         results = climb_all(folder, plan.rungs, chosen, dataset, plan.judged, jobs, reporter)
     except (KeyboardInterrupt, RunInterrupted):
         raise RunInterrupted(f"Interrupted. Go on with: modelwright ladder --resume {folder}") from None
     answer = _concluded(folder, chosen, dataset, plan, results, began)
-    _show(answer, reporter)
+    show_answer(answer, reporter)
     _write(answer)
     if run:
         answer = _carried_out(answer, dataset, reporter)
@@ -370,42 +284,3 @@ def _carried_out(answer: LadderAnswer, dataset: Dataset, reporter: Reporter) -> 
         f"off by {best.value.value / measured - 1:+.1%}",
     )
     return replace(answer, outcome=outcome, measured=measured)
-
-
-def _show_plan(plan: Plan, recipe: Recipe, reporter: Reporter) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for header in ("    ", "rung", "parameters", "steps", "planned"):
-        table.add_column(header, justify="right")
-    for number, rung in enumerate(plan.rungs, 1):
-        steps = " / ".join(f"{steps:,}" for steps in rung.steps)
-        table.add_row("", str(number), format_count(rung.params), steps, format_duration(rung.seconds))
-    total = format_duration(sum(rung.seconds for rung in plan.rungs))
-    reporter.say(
-        "plan", f"{len(plan.rungs)} sizes of {recipe.model.family}, {total} of training, for a target of {format_duration(plan.target)}"
-    )
-    reporter.show(table)
-
-
-def _show(answer: LadderAnswer, reporter: Reporter) -> None:
-    best, law = answer.recommended, answer.law
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for header in ("    ", "parameters", *(f"after {share}" for share in ("a quarter", "a half", "all"))):
-        table.add_column(header, justify="right")
-    for rung in answer.plan.rungs:
-        values = [f"{row.value:.4g}" for row in answer.results if row.rung == rung.name]
-        table.add_row("", format_count(rung.params), *values)
-    reporter.say("rungs", f"{answer.metric} on the validation split")
-    reporter.show(table)
-    held = "" if law.choice.error is None else f" · largest rungs foretold from smaller ones: {law.choice.error:.1%} off"
-    reporter.say("law", f"{answer.metric} = {law.fit.form.formula}{held}")
-    params, data = (format_count(float(best.point[axis][0])) for axis in ("params", "data"))
-    reporter.say(
-        "target",
-        f"{params} parameters on {data} {answer.plan.unit}, {format_duration(best.seconds)}: {answer.metric} {best.value.value:.4g} "
-        f"({best.value.low:.4g}-{best.value.high:.4g}, 90 %)",
-    )
-    if answer.reason is not None:
-        reporter.show(f" not identified: {answer.reason}.")
-        if answer.next_run is not None:
-            reporter.show(f" add a run of {answer.next_run.told(answer.plan.unit)}.")
-    reporter.say("", f"{answer.folder / 'target.yaml'} · rungs.csv · law.png")

@@ -7,7 +7,7 @@ import os
 import random
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -63,6 +63,7 @@ class RungResult(BaseModel):
     """What went wrong on each validation example, packed; see `pack` in `evaluation/comparison.py`."""
 
 
+Prepare = Callable[["Study"], None]
 State = Literal["waiting", "open", "stopped", "finished", "failed"]
 """Not begun; in training or between two rungs; hopeless; through all rungs; diverged or impossible."""
 
@@ -114,7 +115,9 @@ class Study:
         self.spaces: dict[str, Space] = {}
 
     @classmethod
-    def create(cls, storage: str, name: str, plan: Mapping[str, Any], *, owner: str, maximize: bool, seed: int) -> Study | None:
+    def create(
+        cls, storage: str, name: str, plan: Mapping[str, Any], *, owner: str, maximize: bool, seed: int, prepare: Prepare | None = None
+    ) -> Study | None:
         """A new study in a storage; None if another process has just begun it.
 
         Args:
@@ -124,6 +127,7 @@ class Study:
             owner: name of this process.
             maximize: whether more of the value is better.
             seed: of what is proposed.
+            prepare: is done before any other process can join.
 
         Raises:
             InputError: there is no such storage, or it can't be reached.
@@ -131,13 +135,15 @@ class Study:
         optuna = _optuna()
         with storage_errors(storage, ValueError, OSError):
             try:
-                made = optuna.create_study(
-                    storage=_storage(optuna, storage), study_name=name, direction="maximize" if maximize else "minimize"
-                )
+                direction = "maximize" if maximize else "minimize"
+                made = optuna.create_study(storage=_storage(optuna, storage), study_name=name, direction=direction)
             except optuna.exceptions.DuplicatedStudyError:
                 return None
+            study = cls(made, owner, seed)
+            if prepare is not None:
+                prepare(study)
             made.set_user_attr("plan", dict(plan))
-        return cls(made, owner, seed)
+        return study
 
     @classmethod
     def join(cls, storage: str, name: str, *, owner: str, seed: int) -> Study | None:
