@@ -1,8 +1,8 @@
 """Modelwright turns data and a compute budget into the best model the budget can buy, and proves it.
 
 The verbs of the command line are functions here, under the same names: `build`, `compare`, `describe`, `doctor`, `evaluate`, `export`,
-`generate`, `grow`, `ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `report`, `select`, `serve`, `train`, `transfer_check`,
-`transferred`, `watch`. They are imported when they are first used.
+`generate`, `grow`, `ladder`, `law`, `ledger`, `plan`, `predict`, `recipes`, `report`, `select`, `serve`, `train`, `transfer_apply`,
+`transfer_check`, `watch`. They are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -32,37 +32,9 @@ if TYPE_CHECKING:
     from modelwright.workflows.select import select
     from modelwright.workflows.serve import serve
     from modelwright.workflows.train import train
-    from modelwright.workflows.transfer import transfer_check, transferred
+    from modelwright.workflows.transfer import transfer_check
+    from modelwright.workflows.transferred import transfer_apply, transferred
     from modelwright.workflows.watch import watch
-
-_VERBS = (
-    "build",
-    "compare",
-    "describe",
-    "doctor",
-    "evaluate",
-    "export",
-    "generate",
-    "grow",
-    "ladder",
-    "law",
-    "ledger",
-    "plan",
-    "predict",
-    "recipes",
-    "report",
-    "select",
-    "serve",
-    "train",
-    "watch",
-)
-_HOMES = {
-    **{verb: verb for verb in _VERBS},
-    "transfer_check": "transfer",
-    "transferred": "transfer",
-    "Recipe": "recipe",
-    "load_recipe": "recipe",
-}
 
 __all__ = [
     "Recipe",
@@ -86,15 +58,19 @@ __all__ = [
     "select",
     "serve",
     "train",
+    "transfer_apply",
     "transfer_check",
     "transferred",
     "watch",
 ]
 
+_HOMES = {"transfer_apply": "transferred", "transfer_check": "transfer", "Recipe": "recipe", "load_recipe": "recipe"}
+"""Files of `workflows/` that are not called like the name that they hold."""
+
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'modelwright' has no attribute {name!r}")
-    value = getattr(import_module(f"modelwright.workflows.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"modelwright.workflows.{_HOMES.get(name, name)}"), name)
     globals()[name] = value
     return value

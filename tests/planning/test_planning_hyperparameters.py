@@ -2,18 +2,13 @@
 
 import pytest
 
-from modelwright.planning.hyperparameters import decay_for_timescale, memory_for_batch, rate_for_batch, rate_for_horizon
+from modelwright.planning.hyperparameters import decay_for_timescale, rate_for_batch, rate_for_horizon
 
 
 def test_the_rate_follows_the_root_of_the_batch_or_the_batch():
     assert rate_for_batch(0.001, 4, adaptive=True) == pytest.approx(0.002)
     assert rate_for_batch(0.1, 4, adaptive=False) == pytest.approx(0.4)
     assert rate_for_batch(0.1, 1, adaptive=True) == 0.1
-
-
-def test_a_running_mean_forgets_over_as_many_examples():
-    assert memory_for_batch(0.999, 4) == pytest.approx(0.996006, abs=1e-6)
-    assert memory_for_batch(memory_for_batch(0.95, 8), 1 / 8) == pytest.approx(0.95)
 
 
 def test_the_rate_falls_with_the_horizon():

@@ -8,7 +8,7 @@ import pytest
 from modelwright.cli import main
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.data.dataset import load
-from modelwright.planning.laws.law import Range
+from modelwright.planning.range import Range
 from modelwright.workflows.job import Job
 from modelwright.workflows.ladder import ladder
 from modelwright.workflows.pricing import Price

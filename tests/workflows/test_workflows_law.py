@@ -278,7 +278,7 @@ def test_refuses_compute_in_another_unit(tmp_path, good):
         (["--predict", "params=1e200,data=1e200"], "params is 1e200"),
         (["--loss", "loss", "--accuracy", "tokens"], "not both"),
         (["--optimal", "-1"], "positive"),
-        (["--plot", "law.doc"], "can't draw a .doc"),
+        (["--plot", "law.doc"], "can't draw a picture of the kind .doc"),
         (["--decision", "3"], "decision of 3"),
         (["--params", "params*x"], "can't read the column"),
     ],

@@ -10,7 +10,7 @@ import modelwright
 from modelwright.workflows.recipe import load_recipe, ready_recipes
 from modelwright.workflows.recipes import header
 
-VERBS = [["build"], ["train"], ["evaluate"], ["predict"], ["data", "describe"], ["recipes"], ["doctor"]]
+VERBS = [["build"], ["train"], ["evaluate"], ["predict"], ["data", "describe"], ["recipes"], ["doctor"], ["transfer", "apply"]]
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
@@ -29,7 +29,7 @@ def test_help_needs_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("verb", modelwright._VERBS)
+@pytest.mark.parametrize("verb", [name for name in modelwright.__all__ if name.islower() and not name.startswith("_")])
 def test_the_verbs_are_functions_of_the_package(verb):
     assert callable(getattr(modelwright, verb))
     assert getattr(modelwright, verb).__doc__

@@ -267,6 +267,9 @@ def test_earlier_runs_correct_the_next_forecast():
     assert this_cpu().correction == pytest.approx(2 ** (18 / 20)), "of this device only"
     append_lines(history_path(), [past_row("peak memory", 1.0, 0.0, profile=rough.when).model_dump()])
     assert this_cpu().memory_correction == 1, "what could not be measured tells nothing"
+    crowded = [past_row(name, 1.0, 9.0, profile=rough.when, waiting=0.4).model_dump() for name in ("step time", "step time")]
+    append_lines(history_path(), crowded)
+    assert this_cpu().correction == pytest.approx(2 ** (18 / 20)), "of a machine that was left alone only"
     save_profile(Profile(**{**rough.model_dump(), "when": "2027-01-01T00:00:00+00:00"}), profile_path())
     assert this_cpu().correction == 1, "by this profile only"
 
@@ -299,6 +302,9 @@ def test_a_run_is_remembered(tmp_path):
     run.ledger.forecast("step time", "s", 1.0, 0.5, 2.0)
     run.ledger.forecast("never measured", "s", 1.0)
     run.ledger.measure("step time", "s", 1.5)
+    run.ledger.measure("waiting", "1", 0.3)
     remember(run, "mlp", "here", {"step time": 0.9})
     (row,) = past()
     assert (row.quantity, row.forecast, row.plain, row.measured) == ("step time", 1.0, 0.9, 1.5)
+    assert row.waiting == 0.3
+    assert not row.tells

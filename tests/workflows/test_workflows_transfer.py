@@ -13,12 +13,13 @@ from modelwright.core.errors import InputError
 from modelwright.data.dataset import load
 from modelwright.models.family import families
 from modelwright.nn.head import HeadConfig
+from modelwright.planning.transfer_curves import Coordinates, Curves
 from modelwright.serving.bundle import load_bundle
 from modelwright.workflows.job import Job
 from modelwright.workflows.practice import loss_after, seeded
 from modelwright.workflows.recipe import Recipe, dump_recipe, load_recipe
-from modelwright.workflows.transfer import transfer_check, transferred
-from modelwright.workflows.transfer_findings import Coordinates, Curves
+from modelwright.workflows.transfer import transfer_check
+from modelwright.workflows.transferred import transferred
 
 
 def mlp(path, **more) -> Recipe:
@@ -238,3 +239,34 @@ def test_hyperparameters_are_carried_over(table):
     assert further.transfer.base == {"width": 16}, "what the base took over itself counts from its own base"
     with pytest.raises(InputError, match="hyperparameters of the family mlp mean nothing to the family linear"):
         transferred(large.replace(model=families["linear"]()), base)
+
+
+def test_a_recipe_with_what_was_tuned_is_written(command, table, tmp_path):
+    small, large, out = tmp_path / "small.yaml", tmp_path / "large.yaml", tmp_path / "tuned.yaml"
+    small.write_text(mlp(table, training={"optimizer": {"name": "adamw", "learning_rate": 0.01}}).model_dump_json())
+    large.write_text(mlp(table, model={"width": 64}, training={"batch_size": 128}).model_dump_json())
+    code, text, _ = command("transfer", "apply", large, small, "--output", out, "--json")
+    assert code == 0
+    answer = json.loads(text)
+    assert answer["recipe"] == str(out)
+    assert answer["changes"]["training.optimizer.learning_rate"][1] == pytest.approx(0.02)
+    assert load_recipe(out) == transferred(load_recipe(large), load_recipe(small))
+    code, _, err = command("transfer", "apply", large, small, "--output", out)
+    assert code == 2
+    assert "is there already" in err
+    code, shown, _ = command("transfer", "apply", large, small, "--horizon", "--output", tmp_path / "b.yaml")
+    assert code == 0
+    assert max(map(len, shown.splitlines())) <= 80
+    code, _, err = command("transfer", "apply", large, tmp_path / "none.yaml", "--output", tmp_path / "c.yaml")
+    assert code == 2
+    assert "none.yaml" in err
+    assert not (tmp_path / "c.yaml").exists()
+
+
+def test_the_base_may_be_a_run(command, table, tmp_path):
+    small = tmp_path / "small.yaml"
+    small.write_text(mlp(table).model_dump_json())
+    assert command("train", small, "--output", tmp_path / "run", "--quiet")[0] == 0
+    code, _, err = command("transfer", "apply", small, tmp_path / "run", "--set", "model.width=32", "--output", tmp_path / "c.yaml", "--quiet")
+    assert (code, err) == (0, "")
+    assert load_recipe(tmp_path / "c.yaml").transfer is not None

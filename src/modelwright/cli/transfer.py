@@ -1,4 +1,4 @@
-"""The verbs about hyperparameters that are tuned small and used large: transfer check."""
+"""The verbs about hyperparameters that are tuned small and used large: transfer check, transfer apply."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from modelwright.cli.arguments import DataOptions, Printing, Settings, answer, a
 
 transfer_app = App(
     name="transfer",
-    help="See whether hyperparameters tuned on a small network hold on larger ones.",
+    help="Use hyperparameters tuned on a small network for larger ones, and see whether they hold.",
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
@@ -82,4 +82,54 @@ def check(
         recipe, widths=factors, steps=steps, rates=rates, seeds=seeds, standard=standard, output=output, settings=settings or (),
         changes=changes, reporter=reporter_of(printing),
     )  # fmt: skip
+    answer(printing, found)
+
+
+@transfer_app.command
+def apply(
+    recipe: str,
+    base: str,
+    /,
+    *,
+    data: str | None = None,
+    family: str | None = None,
+    horizon: bool = False,
+    output: Path | None = None,
+    settings: Settings = None,
+    options: DataOptions = DataOptions(),
+    printing: Printing = Printing(),
+) -> None:
+    """Write a large model's recipe with the hyperparameters that were tuned on a small one: for its width, depth, batch size and length.
+
+    Width and depth go into the recipe's key `transfer`. The learning rate follows the batch size (like its root for Adam and its kin, else
+    like itself), the weight decay the number of steps.
+
+    **Examples**
+
+    - `modelwright transfer apply large.yaml small.yaml`
+    - `modelwright transfer apply large.yaml runs/small --set training.batch_size=256 --output tuned.yaml`
+    - `modelwright transfer apply large.yaml small.yaml --horizon --json`
+
+    Parameters
+    ----------
+    recipe
+        Of the large model: a recipe file, a ready recipe's name, or data.
+    base
+        On which the hyperparameters were tuned: a recipe file, a ready recipe's name, or a run's folder.
+    data
+        The data, in place of the large recipe's own.
+    family
+        The large model's backbone.
+    horizon
+        Let the learning rate fall with the length of training too, as measured on language models.
+    output
+        The file to write; NAME-transferred.yaml if not said.
+    settings
+        Any setting of the large recipe, as key=value; repeatable.
+    """
+    from modelwright.workflows.transferred import transfer_apply as work
+
+    changes = changes_of(options)
+    changes.update({"data.path": data, "model.family": family})
+    found = work(recipe, base, horizon=horizon, output=output, settings=settings or (), changes=changes, reporter=reporter_of(printing))
     answer(printing, found)

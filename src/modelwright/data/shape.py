@@ -23,9 +23,6 @@ _KINDS: dict[str, dict[str, int]] = {
     "table": {"numbers": 10, "categories": 0, "values": 10, "classes": 2, "examples": 100_000},
 }
 """What may be said of each kind of data, and what holds where it is not."""
-EXAMPLE = (
-    "shape:text,vocabulary=50304, shape:image,channels=3,height=224,width=224,classes=1000 or shape:table,numbers=10,categories=4,classes=2"
-)
 
 
 class Shape(NamedTuple):

@@ -13,20 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelwright.planning.range import Range
+
 EXPONENT_MEAN, EXPONENT_SPREAD = 0.2, 0.2
 """Normal prior of the exponent b, cut at 0: more compute on the same data helps by little, and seldom hurts."""
 POINT_NOISE = 0.25
 """Standard deviation of log error between two trainings that differ by seed alone, beside the sampling of the validation set."""
 DRAWS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """A value said beforehand, with the bounds of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +30,7 @@ class CurvePoint:
     error: float
 
 
-def forecast_error_rate(points: Sequence[CurvePoint], compute: float, validation_size: int, test_size: int, seed: int = 0) -> Forecast:
+def forecast_error_rate(points: Sequence[CurvePoint], compute: float, validation_size: int, test_size: int, seed: int = 0) -> Range:
     """The error rate (0..1) on `test_size` unseen examples after training with `compute`.
 
     Args:
@@ -57,12 +50,10 @@ def forecast_error_rate(points: Sequence[CurvePoint], compute: float, validation
     noise = np.exp(_noise(random) - POINT_NOISE**2 / 2)
     reached = np.clip(rate * noise * _improvement(exponent, last, compute), 0, 1)
     draws = random.binomial(test_size, reached) / test_size
-    return Forecast(float(reached.mean()), *map(float, np.quantile(draws, (0.025, 0.975))))
+    return Range(float(reached.mean()), *map(float, np.quantile(draws, (0.025, 0.975))))
 
 
-def forecast_loss(
-    points: Sequence[CurvePoint], compute: float, relative_error: float, test_relative_error: float, seed: int = 0
-) -> Forecast:
+def forecast_loss(points: Sequence[CurvePoint], compute: float, relative_error: float, test_relative_error: float, seed: int = 0) -> Range:
     """A positive error such as RMSE on the test set after training with `compute`.
 
     Args:
@@ -78,7 +69,7 @@ def forecast_loss(
     sampling = random.normal(0, np.hypot(relative_error, test_relative_error), DRAWS)
     reached = last.error * np.exp(_noise(random) / 5) * _improvement(_exponents(points, None, random), last, compute)
     draws = reached * np.exp(sampling)
-    return Forecast(float(np.median(reached)), *map(float, np.quantile(draws, (0.025, 0.975))))
+    return Range(float(np.median(reached)), *map(float, np.quantile(draws, (0.025, 0.975))))
 
 
 def _last(points: Sequence[CurvePoint]) -> CurvePoint:

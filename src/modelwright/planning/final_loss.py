@@ -16,9 +16,10 @@ Letters: P points, C coefficients.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+
+from modelwright.planning.range import Range
 
 PRIOR_MEAN = np.array([0.0, -0.35, -0.3])
 PRIOR_SPREAD = np.array([10.0, 0.35, 0.4])
@@ -47,18 +48,7 @@ TAIL = 0.05
 HALF_WIDTH = 1.96
 
 
-@dataclass(frozen=True, slots=True)
-class FinalLoss:
-    """A forecast of the mean loss over the last twentieth of a run, with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def foretell(
-    progress: Sequence[float], losses: Sequence[float], schedule: Callable[[float], float], epochs: float = 0.0
-) -> FinalLoss | None:
+def foretell(progress: Sequence[float], losses: Sequence[float], schedule: Callable[[float], float], epochs: float = 0.0) -> Range | None:
     """The final loss.
 
     Args:
@@ -89,7 +79,7 @@ def foretell(
     heart, left = 1 - np.exp(-max(0.0, epochs - 1) / BY_HEART_EPOCHS), max(0.0, 1 - now)
     spread = np.hypot(spread, BY_HEART_SPREAD * heart * np.sqrt(left))
     center = float(end @ mean) + drift - BY_HEART * heart * left**2
-    return FinalLoss(*(float(np.exp(center + side * HALF_WIDTH * spread)) for side in (0, -1, 1)))
+    return Range(*(float(np.exp(center + side * HALF_WIDTH * spread)) for side in (0, -1, 1)))
 
 
 def _averaged(x: np.ndarray, y: np.ndarray, now: float) -> tuple[np.ndarray, np.ndarray]:

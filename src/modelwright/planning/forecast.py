@@ -99,20 +99,6 @@ def _divided(blocks: Blocks, layout: Layout, stream: int, unit: int, item: int) 
     return dict(shared)
 
 
-@dataclass(frozen=True, slots=True)
-class Seconds:
-    """A time with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def around(cls, value: float, spread: float) -> Seconds:
-        """As much less as more, by ratio."""
-        return cls(value, value / (1 + spread), value * (1 + spread))
-
-
 def accelerator_seconds(trace: Trace, device: Device, layout: Layout) -> float:
     """What a step's kernels take on a device: each as long as its FLOPs or its bytes take, whichever is more (Williams et al. 2009, Roofline)."""
     total = sum(_roofline(kind, work, device) for kind, work in trace.work.items()) / layout.tensor

@@ -22,16 +22,6 @@ def rate_for_batch(rate: float, batch: float, *, adaptive: bool) -> float:
     return rate * (batch**0.5 if adaptive else batch)
 
 
-def memory_for_batch(beta: float, batch: float) -> float:
-    """The share that a running mean keeps a step, so that it forgets over as many examples: beta ** batch.
-
-    Of the running square of gradients: Marek et al. 2025 (Small Batch Size Training for Language Models), section 3; near 1 it is
-    1 - batch (1 - beta), as Malladi et al. 2022 have it.
-    """
-    _check(batch)
-    return beta**batch
-
-
 def rate_for_horizon(rate: float, examples: float, exponent: float = HORIZON_EXPONENT) -> float:
     """The learning rate for a training on `examples` times as many examples, or tokens; Bjorck et al. 2024, measured on language models."""
     _check(examples)

@@ -6,18 +6,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from modelwright.planning.devices import Device
-from modelwright.planning.forecast import (
-    SPREAD,
-    Memory,
-    Seconds,
-    accelerator_memory,
-    accelerator_seconds,
-    divide,
-    with_exchange,
-    with_update_share,
-)
+from modelwright.planning.forecast import SPREAD, Memory, accelerator_memory, accelerator_seconds, divide, with_exchange, with_update_share
 from modelwright.planning.layout import Layout, exchange_seconds
 from modelwright.planning.profile import Profile
+from modelwright.planning.range import Range
 from modelwright.planning.trace import Trace, bytes_by_part
 
 HEAP_GAPS, CONVOLUTION_GAPS = 0.13, 0.16
@@ -86,7 +78,7 @@ class Machine(Protocol):
         """What a device needs."""
         ...
 
-    def seconds(self, step: Step, layout: Layout) -> Seconds:
+    def seconds(self, step: Step, layout: Layout) -> Range:
         """How long a step takes."""
         ...
 
@@ -113,7 +105,7 @@ class Accelerator:
         parts = divide(step.trace, layout, stream=step.stream, unit=step.unit, item=step.item)
         return _with_kept(accelerator_memory(parts), step, layout)
 
-    def seconds(self, step: Step, layout: Layout) -> Seconds:
+    def seconds(self, step: Step, layout: Layout) -> Range:
         """The kernels' time and what exchange adds."""
         trace = with_update_share(step.trace, 1 / layout.sharded)
         computing = accelerator_seconds(trace, self.device, layout)
@@ -128,7 +120,7 @@ class Accelerator:
             blocks=step.blocks,
         )
         value = with_exchange(computing, hidden, waited, step.blocks)
-        return Seconds.around(value, SPREAD)
+        return Range.around(value, SPREAD)
 
     def moving_share(self, step: Step) -> float:
         """By the roofline."""
@@ -169,9 +161,9 @@ class Processor:
         gained = (self.memory_correction - 1) * memory.peak
         return memory.plus("reserve", max(gained, -memory.parts["reserve"]))
 
-    def seconds(self, step: Step, layout: Layout) -> Seconds:
+    def seconds(self, step: Step, layout: Layout) -> Range:
         """By the profile."""
-        return Seconds.around(self.correction * self.profile.step_seconds(step.trace), self.spread)
+        return Range.around(self.correction * self.profile.step_seconds(step.trace), self.spread)
 
     def moving_share(self, step: Step) -> float:
         """By the profile."""

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from modelwright.core.errors import import_extra
 from modelwright.core.units import format_count
-from modelwright.planning.laws.law import Law, Range
+from modelwright.planning.laws.law import Law
 from modelwright.planning.laws.points import Points, sizes
+from modelwright.planning.range import Range
+from modelwright.reporting.figures import new_figure, picture
 
 MOST_CURVES = 8
 """Sizes that get a curve and a row in the legend of their own; of more, as many evenly chosen ones."""
 CURVE_POINTS = 100
 
 
-def draw_law(
-    law: Law, measure: str, points: Sequence[Points], told: Sequence[Range], measured: Sequence[float | None], path: Path, kind: str
-) -> None:
-    """Draw loss or accuracy against compute, and beside it what the law says of its own runs against what they reached.
+def draw_law(law: Law, measure: str, points: Sequence[Points], told: Sequence[Range], measured: Sequence[float | None], kind: str) -> bytes:
+    """The picture's file: loss or accuracy against compute, and beside it what the law says of its own runs against what they reached.
 
     Args:
         law: what is drawn.
@@ -29,14 +28,12 @@ def draw_law(
         points: where something was foretold, one each.
         told: the values there, as the measure.
         measured: what came true there.
-        path: where to write.
-        kind: `png`, `svg` or `pdf`.
+        kind: `.png`, `.svg` or `.pdf`.
 
     Raises:
         InputError: matplotlib is not installed.
     """
-    figures = import_extra("matplotlib.figure", "matplotlib", "laws")
-    figure = figures.Figure(figsize=(10, 4.5), layout="constrained")
+    figure = new_figure(10, 4.5, "laws")
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
     _draw_curves(left, law, measure)
     for point, value, came in zip(points, told, measured, strict=True):
@@ -50,7 +47,7 @@ def draw_law(
         left.plot([], [], "x", color="black", label="measured")
     left.legend(fontsize=8, frameon=False)
     _draw_errors(right, law)
-    figure.savefig(path, format=kind, dpi=150)
+    return picture(figure, kind)
 
 
 def _measure(values: np.ndarray, measure: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from modelwright.core.units import format_bytes, format_count, format_duration
 from modelwright.metrics.estimate import PROPORTIONS, label
-from modelwright.planning.final_loss import FinalLoss
+from modelwright.planning.range import Range
 from modelwright.reporting.braille import Curve, chart
 from modelwright.reporting.charts import logarithmic, smoothed, thinned
 from modelwright.reporting.view import Trial
@@ -55,7 +55,7 @@ class Glance:
     primary: str = ""
     context: int = 1
     age: float | None = None
-    forecast: FinalLoss | None = None
+    forecast: Range | None = None
     trials: Sequence[Trial] = ()
     summary: str = ""
 

@@ -12,7 +12,8 @@ from modelwright.core.errors import InputError
 from modelwright.core.run import Run
 from modelwright.core.units import Budget, format_duration
 from modelwright.metrics.estimate import PROPORTIONS
-from modelwright.planning.curve import CurvePoint, Forecast, forecast_error_rate, forecast_loss
+from modelwright.planning.curve import CurvePoint, forecast_error_rate, forecast_loss
+from modelwright.planning.range import Range
 from modelwright.training.machine import prepare_machine
 from modelwright.workflows.board import Board
 from modelwright.workflows.contest import Asked, Contest, Found
@@ -137,7 +138,7 @@ def left_for_training(timed: Probe, started: float) -> float:
     return left
 
 
-def _forecast(found: Found, job: Job, started: float) -> Forecast | None:
+def _forecast(found: Found, job: Job, started: float) -> Range | None:
     """What the winner will reach on the test split, from the rungs of the trials like it; None without a test split.
 
     All of them, because the winner is the one that was luckiest on the validation split: alone, its score promises too much.
@@ -152,7 +153,7 @@ def _forecast(found: Found, job: Job, started: float) -> Forecast | None:
     if job.task.primary in PROPORTIONS:
         points = [CurvePoint(result.seconds, 1 - result.value) for result in rungs]
         error = forecast_error_rate(points, left, validation, test, job.recipe.seed)
-        return Forecast(1 - error.value, 1 - error.high, 1 - error.low)
+        return Range(1 - error.value, 1 - error.high, 1 - error.low)
     points = [CurvePoint(result.seconds, result.value) for result in rungs]
     relative = rungs[-1].standard_error / max(rungs[-1].value, 1e-12)
     return forecast_loss(points, left, relative, relative * math.sqrt(validation / test), job.recipe.seed)

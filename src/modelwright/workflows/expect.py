@@ -9,9 +9,9 @@ import torch
 
 from modelwright.core.errors import InputError
 from modelwright.planning.devices import device_of
-from modelwright.planning.forecast import Seconds
 from modelwright.planning.layout import Layout
 from modelwright.planning.machine import Accelerator, Machine, Processor
+from modelwright.planning.range import Range
 from modelwright.training.memory import used_bytes
 from modelwright.workflows.here import MEMORY, STEP, machine_name, this_cpu
 from modelwright.workflows.job import Probe
@@ -34,7 +34,7 @@ class Expectation:
         plain: both without what earlier runs correct, by quantity.
     """
 
-    seconds: Seconds
+    seconds: Range
     memory: int
     plain: dict[str, float]
 

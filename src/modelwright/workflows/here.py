@@ -28,6 +28,10 @@ DOUBT = 2
 """Runs that a correction must outweigh: after so many it is half believed."""
 STEP, MEMORY = "step time", "peak memory"
 """The quantities of a run that plans are corrected by."""
+WAITING = "waiting"
+"""The share of a training's time in which other programs had its processor."""
+CROWDED = 0.05
+"""Such a share from which on a run's seconds tell nothing of this machine when it is left alone."""
 
 
 class Past(BaseModel):
@@ -46,6 +50,7 @@ class Past(BaseModel):
         measured: what came true.
         when: ISO 8601.
         profile: when the profile was made by which it was foretold; None without one.
+        waiting: share of the training's time in which other programs had its processor; None where the system didn't tell.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +67,12 @@ class Past(BaseModel):
     measured: float
     when: str
     profile: str | None = None
+    waiting: float | None = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether it says something of this machine when it is left alone."""
+        return self.measured > 0 and (self.unit != "s" or (self.waiting or 0.0) <= CROWDED)
 
 
 def machine_name() -> str:
@@ -130,9 +141,7 @@ def history_path() -> Path:
 
 def _correction(quantity: str, device: str, profile: str | None) -> tuple[float, int]:
     """The factor by which forecasts of a quantity were off on a device, drawn to 1 where few tell; and how many tell."""
-    rows = [
-        row for row in past() if (row.quantity, row.device, row.profile) == (quantity, device, profile) and row.plain and row.measured > 0
-    ]
+    rows = [row for row in past() if (row.quantity, row.device, row.profile) == (quantity, device, profile) and row.plain and row.tells]
     rows = rows[-REMEMBERED:]
     if not rows:
         return 1.0, 0
@@ -151,6 +160,8 @@ def remember(run: Run, family: str, device: str, plain: dict[str, float]) -> Non
     """
     when = datetime.now(UTC).isoformat(timespec="seconds")
     profile = load_profile(profile_path(), machine_name())
+    entries = run.ledger.entries()
+    waiting = entries.pop(WAITING, None)
     rows: list[dict[str, Any]] = [
         Past(
             run=str(run.path),
@@ -165,8 +176,9 @@ def remember(run: Run, family: str, device: str, plain: dict[str, float]) -> Non
             measured=entry.measured,
             when=when,
             profile=None if profile is None else profile.when,
+            waiting=None if waiting is None else waiting.measured,
         ).model_dump()
-        for entry in run.ledger.entries().values()
+        for entry in entries.values()
         if entry.forecast is not None and entry.measured is not None
     ]
     with suppress(OSError):

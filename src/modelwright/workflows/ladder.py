@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from modelwright.core.disk import disk_errors, write_atomic, written_aside
+from modelwright.core.disk import disk_errors, write_atomic
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import claim
 from modelwright.core.units import Budget, format_duration
 from modelwright.data.dataset import Dataset
-from modelwright.planning.laws.law import Law, Range, find_law
+from modelwright.planning.laws.law import Law, find_law
 from modelwright.planning.laws.points import Points
+from modelwright.planning.range import Range
 from modelwright.reporting.laws import draw_law
 from modelwright.serving.bundle import load_bundle
 from modelwright.training.machine import prepare_machine
@@ -221,8 +222,7 @@ def _concluded(folder: Path, recipe: Recipe, dataset: Dataset, plan: Plan, resul
     law = find_law(points, np.array([row.value for row in results]), "loss", flops=flops, seed=recipe.seed)
     best = _recommended(law, job, plan, results)
     write_atomic(folder / "target.yaml", dump_recipe(best.recipe))
-    with disk_errors(folder), written_aside(folder / "law.png") as aside:
-        draw_law(law, "loss", [best.point], [best.value], [None], aside, "png")
+    write_atomic(folder / "law.png", draw_law(law, "loss", [best.point], [best.value], [None], ".png"))
     return LadderAnswer(
         folder, metric, plan, results, law, law.objection(best.point), best, law.next_run(best.point), time.monotonic() - began
     )  # fmt: skip

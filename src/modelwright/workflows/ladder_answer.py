@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 
 from modelwright.core.units import format_count, format_duration
-from modelwright.planning.laws.law import Law, NextRun, Range
+from modelwright.planning.laws.law import Law, NextRun
 from modelwright.planning.laws.points import Points
+from modelwright.planning.range import Range
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.reporter import Reporter

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from modelwright.core.disk import disk_errors, written_aside
+from modelwright.core.disk import write_atomic
 from modelwright.core.errors import InputError
 from modelwright.core.units import format_count
 from modelwright.planning.laws.choice import FEWEST_TOKENS_PER_PARAMETER, choose, possible_forms, short_of_tokens, under_trained
 from modelwright.planning.laws.form import Form, forms
-from modelwright.planning.laws.law import Law, NextRun, Optimum, Range, find_law
+from modelwright.planning.laws.law import Law, NextRun, Optimum, find_law
 from modelwright.planning.laws.points import AXES, Points
+from modelwright.planning.range import Range
+from modelwright.reporting.figures import picture_kind
 from modelwright.reporting.laws import draw_law
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.run_table import RunTable, parse_target, read_runs, read_targets
@@ -297,19 +299,10 @@ def _formula(found: Law, measure: str) -> str:
 
 
 def _write_plot(path: Path, answer: LawAnswer) -> None:
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InputError(f"can't draw a {path.suffix or 'file without ending'}", where=path, expected=".png, .svg or .pdf")
+    kind = picture_kind(path)
     points = [Points({axis: np.array([number]) for axis, number in told.axes.items()}) for told in answer.predictions]
-    with disk_errors(path), written_aside(path) as aside:
-        draw_law(
-            answer.law,
-            answer.measure,
-            points,
-            [told.value for told in answer.predictions],
-            [told.measured for told in answer.predictions],
-            aside,
-            path.suffix[1:],
-        )
+    values, measured = [told.value for told in answer.predictions], [told.measured for told in answer.predictions]
+    write_atomic(path, draw_law(answer.law, answer.measure, points, values, measured, kind))
 
 
 def _show(answer: LawAnswer, reporter: Reporter, plot: Path | str | None) -> None:

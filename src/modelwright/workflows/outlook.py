@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from modelwright.core.errors import InputError
-from modelwright.planning.forecast import Memory, Seconds
+from modelwright.planning.forecast import Memory
 from modelwright.planning.layout import Layout, likely_layouts
 from modelwright.planning.machine import Accelerator, Machine, Step
+from modelwright.planning.range import Range
 from modelwright.planning.trace import Trace, scaled_batch
 from modelwright.workflows.tracing import DEEP, Subject
 
@@ -77,7 +78,7 @@ class Outlook:
         return self.machine.memory(self.step, self.layout)
 
     @cached_property
-    def seconds(self) -> Seconds:
+    def seconds(self) -> Range:
         """Of a step."""
         return self.machine.seconds(self.step, self.layout)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
-from typing import Any
 
 from modelwright.core.errors import import_extra
 from modelwright.core.units import format_bytes, format_duration
 from modelwright.evaluation.summary import label
 from modelwright.metrics.estimate import PROPORTIONS
+from modelwright.reporting.figures import new_figure, picture
 from modelwright.workflows.standings import Standings
 from modelwright.workflows.study import RungResult
 
@@ -23,15 +22,6 @@ AXES: tuple[tuple[str, Callable[[RungResult], float], Callable[[float], str]], .
 """Title, what is drawn, and how it is written."""
 
 
-def plotting() -> Any:
-    """Matplotlib's figure class, which needs no display.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    return import_extra("matplotlib.figure", "matplotlib", "report").Figure
-
-
 def draw(standings: Standings, name: str) -> bytes:
     """A PNG of the standings.
 
@@ -42,7 +32,7 @@ def draw(standings: Standings, name: str) -> bytes:
     Raises:
         InputError: matplotlib is not installed.
     """
-    figure, ticker = plotting()(figsize=(12, 4.6), layout="constrained"), import_extra("matplotlib.ticker", "matplotlib", "report")
+    figure, ticker = new_figure(12, 4.6, "report"), import_extra("matplotlib.ticker", "matplotlib", "report")
     panels = figure.subplots(1, len(AXES), sharey=True)
     families = sorted({row.trial.family for row in standings.rows})
     colors = {family: COLORS[index % len(COLORS)] for index, family in enumerate(families)}
@@ -74,6 +64,4 @@ def draw(standings: Standings, name: str) -> bytes:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 8), frameon=False)
     figure.suptitle(f"{name}: {len(standings.rows)} trials")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130, metadata={"Software": None})
-    return picture.getvalue()
+    return picture(figure, ".png")

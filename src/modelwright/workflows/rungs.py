@@ -32,7 +32,7 @@ from modelwright.training.schedules.wsd import WarmupStableDecayConfig
 from modelwright.training.trainer import Trainer
 from modelwright.workflows.job import Job, probe
 from modelwright.workflows.recipe import Recipe
-from modelwright.workflows.transfer import transferred
+from modelwright.workflows.transferred import transferred
 
 DECAY = 0.3
 """Share of a training in which its learning rate decays."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from modelwright.core.errors import InputError
+from modelwright.core.errors import InputError, import_extra
 from modelwright.core.run import Run, write_atomic
 from modelwright.core.units import Budget, format_duration
 from modelwright.metrics.estimate import Estimate, show
@@ -19,7 +19,7 @@ from modelwright.workflows.build import COMPARISON_SHARE, left_for_training, tra
 from modelwright.workflows.candidates import plain_recipe
 from modelwright.workflows.contest import Asked, Contest, Found
 from modelwright.workflows.finish import Outcome
-from modelwright.workflows.pareto_plot import draw, plotting
+from modelwright.workflows.pareto_plot import draw
 from modelwright.workflows.recipe import Recipe, dump_recipe
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.standings import Standings
@@ -157,7 +157,7 @@ def _file(run: Run) -> str:
 def _can_plot(reporter: Reporter) -> bool:
     """Whether matplotlib is there; it is imported now, for the same reason."""
     try:
-        plotting()
+        import_extra("matplotlib.figure", "matplotlib", "report")
     except InputError as error:
         reporter.say("note", f"no plot is drawn: {error}")
         return False

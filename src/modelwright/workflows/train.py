@@ -17,7 +17,7 @@ from modelwright.evaluation.examplewise import ErrorLog
 from modelwright.evaluation.summary import Evaluation, label
 from modelwright.metrics.estimate import PROPORTIONS, Estimate, show
 from modelwright.models.network import Network
-from modelwright.planning.curve import Forecast
+from modelwright.planning.range import Range
 from modelwright.training.hook import Hook
 from modelwright.training.hooks.metrics_log import MetricsLog
 from modelwright.training.hooks.progress import ProgressBar
@@ -26,9 +26,10 @@ from modelwright.training.machine import prepare_machine
 from modelwright.training.memory import peak_bytes, reset_peak
 from modelwright.training.result import TrainingResult
 from modelwright.training.trainer import FORWARD_SHARE
+from modelwright.training.waiting import waited_seconds
 from modelwright.workflows.expect import MEMORY_SPREAD, Expectation, device_name, expect
 from modelwright.workflows.finish import Outcome, keep_errors, prove, say_shipped, ship, show_evaluation
-from modelwright.workflows.here import MEMORY, STEP, remember
+from modelwright.workflows.here import CROWDED, MEMORY, STEP, WAITING, remember
 from modelwright.workflows.job import Job, Probe, probe, read
 from modelwright.workflows.judge import Baselines, affordable, cut, fit_baselines, judge, judging_seconds
 from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, load_recipe
@@ -98,7 +99,7 @@ def run_job(
     reporter: Reporter,
     started: float,
     *,
-    score: Forecast | None = None,
+    score: Range | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Forecast, train, prove and ship a probed job in a new run folder.
@@ -162,9 +163,7 @@ def _training_seconds(job: Job, network: Network, baselines: Baselines, started:
     return left
 
 
-def _forecast(
-    run: Run, timed: Probe, seconds: float | None, score: Forecast | None, planned: Expectation | None, reporter: Reporter
-) -> None:
+def _forecast(run: Run, timed: Probe, seconds: float | None, score: Range | None, planned: Expectation | None, reporter: Reporter) -> None:
     """Write down, and say, what is expected."""
     job, ledger = timed.job, run.ledger
     ledger.forecast("parameters", "1", job.count.total_parameters, job.count.total_parameters, job.count.total_parameters)
@@ -198,13 +197,25 @@ def _fit(run: Run, job: Job, network: Network, seconds: float | None, reporter: 
     samples = Samples(run.samples, job)
     hooks = [samples, *_hooks(run, job, reporter)]
     trainer = job.trainer(network, seconds=seconds, hooks=hooks, checkpoints=run.checkpoints, observe=samples)
+    waited = waited_seconds()
     try:
         result = trainer.fit(resume=resume)
     except RunInterrupted as stop:
         raise RunInterrupted(f"{str(stop).rstrip('.')}. Go on with: modelwright train --resume {run.path}") from None
     best = f" · best {label(job.task.primary)} on validation {result.best.metrics[job.task.primary]:.4g}" if result.best else ""
     reporter.say("train", f"{result.steps:,} steps in {format_duration(result.seconds)} · {job.speed(result.samples_per_second)}{best}")
+    if waited is not None:
+        _measure_waiting(run, ((waited_seconds() or waited) - waited) / max(result.seconds, 1e-9), reporter)
     return result
+
+
+def _measure_waiting(run: Run, share: float, reporter: Reporter) -> None:
+    """Write down the share of the training's time in which other programs had its processor, and say so where they had it long."""
+    run.ledger.measure(WAITING, "1", share)
+    if share > CROWDED:
+        reporter.say(
+            "note", f"other programs kept this training waiting for {share:.0%} of its time; its speed tells nothing for later forecasts"
+        )
 
 
 def _finish(

@@ -1,4 +1,4 @@
-"""`transfer check`: whether hyperparameters tuned on a small network hold on wider ones; and recipes that take them over."""
+"""`transfer check`: whether hyperparameters tuned on a small network hold on wider ones."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any
 
 from rich.table import Table
 
+from modelwright.core.disk import write_atomic
 from modelwright.core.errors import DivergedError, InputError, import_extra
 from modelwright.core.units import format_count
 from modelwright.data.dataset import Dataset
 from modelwright.models.family import FamilyConfig
-from modelwright.planning.hyperparameters import decay_for_timescale, rate_for_batch, rate_for_horizon
+from modelwright.planning.transfer_curves import Coordinates, Curves
+from modelwright.reporting.figures import picture_kind
+from modelwright.reporting.transfers import draw_transfer
 from modelwright.training.machine import prepare_machine
 from modelwright.training.transfer import TransferConfig, differing, summary
 from modelwright.workflows.job import Job, read
 from modelwright.workflows.practice import activations, loss_after, practice, seeded
 from modelwright.workflows.recipe import Recipe, chosen_recipe
 from modelwright.workflows.reporter import Reporter, steps_bar
-from modelwright.workflows.transfer_findings import Coordinates, Curves
-from modelwright.workflows.transfer_plot import draw
+from modelwright.workflows.transferred import at_base
 
 COORDINATE_STEPS, COORDINATE_SEEDS = 5, 3
 """Steps after which activations are compared, and runs over which they are averaged; Yang et al. 2022, appendix D.1, take few steps too."""
@@ -64,51 +66,6 @@ class TransferCheck:
             "curves": {name: found.to_json() for name, found in self.curves.items()},
             "plot": str(self.plot),
         }
-
-
-def at_base(recipe: Recipe) -> Recipe:
-    """The recipe on the model for which its hyperparameters were tuned, where nothing is to be transferred.
-
-    Raises:
-        InputError: the base of its transfer is wrong.
-    """
-    if recipe.transfer is None:
-        return recipe
-    # A run's own copy says what the scale of its head became.
-    return recipe.replace(model=recipe.transfer.of(recipe.model), transfer=None, head=recipe.head.replace(scale="auto"))
-
-
-def transferred(recipe: Recipe, base: Recipe, *, horizon: bool = False) -> Recipe:
-    """The recipe with the hyperparameters of `base` carried over to its own size, batch and length.
-
-    Width and depth by parametrization (`Recipe.transfer`), the learning rate by the batch size, the weight decay by the number of steps; the
-    rest of the optimizer's settings are those of the base.
-
-    Args:
-        recipe: of a model of the same family.
-        base: on which the hyperparameters were tuned; or which took them over itself.
-        horizon: whether the learning rate falls with the length of training too, as measured on language models.
-
-    Raises:
-        InputError: the families differ, or something grew that hyperparameters can't follow.
-    """
-    transfer = TransferConfig(base=differing(recipe.model, at_base(base).model))
-    transfer.of(recipe.model)
-    tuned, batch = base.training.optimizer, recipe.training.batch_size / base.training.batch_size
-    factor = rate_for_batch(1.0, batch, adaptive=tuned.adaptive)
-    budgets = recipe.training.budget, base.training.budget
-    optimizer = tuned
-    if budgets[0].unit == budgets[1].unit != "seconds":
-        longer = budgets[0].amount / budgets[1].amount
-        # FLOPs and the like count examples; the FLOPs of one depend on the model, so that these say nothing.
-        steps = longer if budgets[0].unit == "steps" else longer / batch if budgets[0].unit != "flops" else None
-        if steps is not None:
-            factor = rate_for_horizon(factor, steps * batch) if horizon else factor
-            if tuned.weight_decay:
-                optimizer = optimizer.replace(weight_decay=decay_for_timescale(tuned.weight_decay, rate=factor, steps=steps))
-    training = recipe.training.replace(optimizer=optimizer.times(factor))
-    head = recipe.head if recipe.transfer is None else recipe.head.replace(scale="auto")
-    return recipe.replace(training=training, transfer=transfer, head=head)
 
 
 def transfer_check(
@@ -156,7 +113,7 @@ def transfer_check(
     reporter.say("networks", f"{chosen.model.family}, parameters {sizes}")
     coordinates = _coordinates(jobs, factors, reporter)
     curves = _curves(jobs, factors, steps, rates, seeds, reporter) if rates else {}
-    draw(plot, chosen.name, coordinates, curves)
+    write_atomic(plot, draw_transfer(chosen.name, coordinates, curves, picture_kind(plot)))
     found = TransferCheck(chosen.name, chosen.model, summary(jobs[MUP][-1].growths), steps, coordinates, curves, plot)
     _show(found, reporter)
     return found
@@ -173,8 +130,7 @@ def _checked(recipe: Recipe, widths: Sequence[float], steps: int, rates: int, se
     if rates in (1, 2):
         raise InputError(f"{rates} rates make no curve", expected="3 or more, or 0 for none")
     plot = Path(output) if output is not None else Path(f"transfer-{recipe.name}.png")
-    if plot.suffix not in (".png", ".svg", ".pdf"):
-        raise InputError(f"can't draw a picture of the kind {plot.suffix or 'of no ending'}", where=plot, expected=".png, .svg or .pdf")
+    picture_kind(plot)
     if not plot.parent.is_dir():
         raise InputError("there is no such folder", where=plot.parent)
     return plot

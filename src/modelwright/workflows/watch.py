@@ -18,7 +18,8 @@ from rich.live import Live
 from modelwright.core.config import validate
 from modelwright.core.errors import InputError
 from modelwright.core.run import Run
-from modelwright.planning.final_loss import FinalLoss, foretell
+from modelwright.planning.final_loss import foretell
+from modelwright.planning.range import Range
 from modelwright.reporting.live import Glance, State, number, picture
 from modelwright.reporting.view import View, read_view
 from modelwright.training.config import TrainingConfig
@@ -120,7 +121,7 @@ def _state(view: View, rows: list[Mapping[str, Any]], age: float | None) -> Stat
     return "silent" if (age or 0.0) > max(SILENT_SECONDS, SILENT_ROWS * usual) else "training"
 
 
-def _forecast(view: View, rows: list[Mapping[str, Any]]) -> FinalLoss | None:
+def _forecast(view: View, rows: list[Mapping[str, Any]]) -> Range | None:
     """By the schedule of the recipe; None where it can't be read."""
     known = [row for row in rows if number(row, "loss") is not None]
     try:

@@ -12,6 +12,7 @@ from modelwright.planning.laws.choice import Choice, choose, possible_forms
 from modelwright.planning.laws.fit import LUCK, Fit, bootstrap, fit
 from modelwright.planning.laws.form import Form
 from modelwright.planning.laws.points import FLOPS_PER_PARAMETER, Points, sizes
+from modelwright.planning.range import Range
 
 REPLICATES = 200
 INTERVAL = (0.05, 0.95)
@@ -40,15 +41,6 @@ BREADTH = 1.3
 """Factor by which runs must differ across the line along which size and data grow, for them to tell anything of what lies off it."""
 OFF_THE_LINE = 2.0
 """Factor across that line from which a target is off it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A number with the bounds of its 90 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)

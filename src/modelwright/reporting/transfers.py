@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from modelwright.core.disk import write_atomic
-from modelwright.workflows.transfer_findings import Coordinates, Curves
+from modelwright.core.errors import import_extra
+from modelwright.planning.transfer_curves import Coordinates, Curves
+from modelwright.reporting.figures import new_figure, picture
 
 
-def draw(path: Path, title: str, coordinates: Mapping[str, Coordinates], curves: Mapping[str, Curves]) -> None:
-    """Write the picture, a row for each parametrization; by the path's ending a PNG, SVG or PDF.
+def draw_transfer(title: str, coordinates: Mapping[str, Coordinates], curves: Mapping[str, Curves], kind: str) -> bytes:
+    """The picture's file, a row for each parametrization.
 
     Raises:
-        InputError: it can't be written.
+        InputError: matplotlib is not installed.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     rows, columns = len(coordinates), 2 if curves else 1
-    figure = Figure(figsize=(5.2 * columns, 3.8 * rows), layout="constrained")
+    figure = new_figure(5.2 * columns, 3.8 * rows, "report")
     axes = figure.subplots(rows, columns, squeeze=False, sharey="col")
-    colors = mpl.colormaps["viridis"]
+    colors = import_extra("matplotlib", "matplotlib", "report").colormaps["viridis"]
     for row, (name, found) in enumerate(coordinates.items()):
         _draw_coordinates(axes[row][0], f"{title}, {name}: what moved in a few steps", found, colors)
         if name in curves:
             _draw_curves(axes[row][1], f"{name}: loss by learning rate", curves[name], colors)
-    picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix[1:], dpi=120)
-    write_atomic(path, picture.getvalue())
+    return picture(figure, kind)
 
 
 def _draw_coordinates(axis: Any, title: str, found: Coordinates, colors: Any) -> None:
