@@ -6,14 +6,17 @@ from dataclasses import replace
 import pytest
 
 from modelwright.cli import main
-from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.core.disk import write_atomic
+from modelwright.core.errors import DivergedError, InputError, RunInterrupted
 from modelwright.data.dataset import load
 from modelwright.planning.range import Range
 from modelwright.workflows.job import Job
 from modelwright.workflows.ladder import ladder
 from modelwright.workflows.pricing import Price
-from modelwright.workflows.recipe import chosen_recipe
+from modelwright.workflows.recipe import chosen_recipe, dump_recipe
+from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.rung_plan import Guess, guess_target, plan_rungs, shapes
+from modelwright.workflows.rung_runs import climb_all
 from modelwright.workflows.rungs import Climb, Metric, Rung, branch_point, data_per_step, read_results, rung_recipe
 
 SETTINGS = [
@@ -85,6 +88,38 @@ def test_an_interrupted_rung_goes_on_to_the_same_bits(tmp_path, digits, stop):
     again = Climb(tmp_path / "cut", rung_of(saving), saving, digits, lambda steps: None).run()
     assert [row.value for row in again] == [row.value for row in whole]
     assert Climb(tmp_path / "cut", rung_of(saving), saving, digits, tell).run() == again == read_results(tmp_path / "cut")
+
+
+def test_a_rung_that_diverges_is_left_out(tmp_path, digits, monkeypatch):
+    whole = Climb.run
+
+    def run(self):
+        if self.rung.name == "b":
+            raise DivergedError("The loss is nan at step 3.")
+        return whole(self)
+
+    monkeypatch.setattr(Climb, "run", run)
+    rungs = [rung_of(recipe_of()).model_copy(update={"name": name}) for name in "abc"]
+    notes = []
+    reporter = Reporter()
+    reporter.say = lambda label, text: notes.append(text)  # type: ignore[method-assign]
+    results = climb_all(tmp_path, rungs, recipe_of(), digits, None, 1, reporter)
+    assert {row.rung for row in results} == {"a", "c"}
+    assert notes == ["the rung of 100 parameters is left out: The loss is nan at step 3."]
+
+
+def test_rungs_in_processes_of_their_own(tmp_path, digits):
+    recipe = recipe_of()
+    rungs = [rung_of(recipe).model_copy(update={"name": name, "steps": (8, 16)}) for name in "ab"]
+    write_atomic(tmp_path / "recipe.yaml", dump_recipe(recipe))
+    results = climb_all(tmp_path, rungs, recipe, digits, None, 2, Reporter())
+    assert [(row.rung, row.steps) for row in results] == [("a", 8), ("a", 16), ("b", 8), ("b", 16)]
+    alone = Climb(tmp_path / "alone", rungs[0], recipe, digits, lambda steps: None).run()
+    assert [row.value for row in results[:2]] == pytest.approx([row.value for row in alone], rel=1e-3)
+    diverging = recipe.replace(training=recipe.training.replace(optimizer=recipe.training.optimizer.times(1e38)))
+    (tmp_path / "far").mkdir()
+    write_atomic(tmp_path / "far" / "recipe.yaml", dump_recipe(diverging))
+    assert climb_all(tmp_path / "far", rungs[:1], diverging, digits, None, 2, Reporter()) == []
 
 
 def test_all_steps_are_counted():

@@ -267,6 +267,8 @@ def test_the_base_may_be_a_run(command, table, tmp_path):
     small = tmp_path / "small.yaml"
     small.write_text(mlp(table).model_dump_json())
     assert command("train", small, "--output", tmp_path / "run", "--quiet")[0] == 0
-    code, _, err = command("transfer", "apply", small, tmp_path / "run", "--set", "model.width=32", "--output", tmp_path / "c.yaml", "--quiet")
+    code, _, err = command(
+        "transfer", "apply", small, tmp_path / "run", "--set", "model.width=32", "--output", tmp_path / "c.yaml", "--quiet"
+    )
     assert (code, err) == (0, "")
     assert load_recipe(tmp_path / "c.yaml").transfer is not None

@@ -64,15 +64,18 @@ def plan(
     settings
         Any setting of the recipe, as key=value; repeatable.
     """
+    from modelwright.core.garbage import uncollected
     from modelwright.core.units import parse_bytes
-    from modelwright.workflows.plan import plan as work
 
     changes = changes_of(options)
     changes.update({"data.path": data, "model.family": family, "training.budget": budget})
-    made = work(
-        recipe, device=device, devices=devices, layout=layout, memory=None if memory is None else parse_bytes(memory),
-        efficiency=efficiency, price=price, settings=settings or (), changes=changes, advise=advice, reporter=reporter_of(printing),
-    )  # fmt: skip
+    with uncollected():
+        from modelwright.workflows.plan import plan as work
+
+        made = work(
+            recipe, device=device, devices=devices, layout=layout, memory=None if memory is None else parse_bytes(memory),
+            efficiency=efficiency, price=price, settings=settings or (), changes=changes, advise=advice, reporter=reporter_of(printing),
+        )  # fmt: skip
     answer(printing, made)
 
 

@@ -231,9 +231,11 @@ def _concluded(folder: Path, recipe: Recipe, dataset: Dataset, plan: Plan, resul
 def _recommended(law: Law, job: Job, plan: Plan, results: list[RungResult]) -> Recommendation:
     """The size that reaches most in the target's time, and how far it gets; the prices are those that the largest rung really had."""
     pricing = Pricing(job.recipe, job.dataset)
-    largest = max(plan.rungs, key=lambda rung: rung.params)
-    for rung in plan.rungs:
-        pricing.correct(rung.config(job.recipe), next(row.step_seconds for row in reversed(results) if row.rung == rung.name))
+    measured = {row.rung: row.step_seconds for row in results}
+    trained = [rung for rung in plan.rungs if rung.name in measured]
+    largest = max(trained, key=lambda rung: rung.params)
+    for rung in trained:
+        pricing.correct(rung.config(job.recipe), measured[rung.name])
     limit = LARGEST * math.sqrt(plan.target / plan.budget) * largest.params
     batch, unique = data_per_step(job), unique_data(job.dataset)
     offers = []

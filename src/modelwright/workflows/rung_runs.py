@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from pathlib import Path
 import torch
 
 from modelwright.core.disk import disk_errors, write_atomic
+from modelwright.core.errors import DivergedError
+from modelwright.core.units import format_count
 from modelwright.data.dataset import Dataset
 from modelwright.training.machine import prepare_machine
 from modelwright.workflows.job import read
@@ -29,7 +32,7 @@ TELL_SECONDS = 1.0
 def climb_all(
     folder: Path, rungs: list[Rung], recipe: Recipe, dataset: Dataset, judged: int | None, jobs: int, reporter: Reporter
 ) -> list[RungResult]:
-    """Train all rungs that aren't trained yet.
+    """Train all rungs that aren't trained yet; one whose training diverges is left out.
 
     Args:
         folder: of the ladder; `recipe.yaml` lies in it.
@@ -46,37 +49,48 @@ def climb_all(
     total = sum(rung.all_steps * rung.flops for rung in rungs)
     with steps_bar(reporter, " rungs    ") as bar:
         if jobs == 1:
-            return _in_turn(folder, rungs, recipe, judged_on(dataset, judged), lambda done: bar(int(1000 * done / total), 1000))
-        return _at_once(folder, rungs, judged, jobs, lambda done: bar(int(1000 * done / total), 1000))
+            return _in_turn(folder, rungs, recipe, judged_on(dataset, judged), reporter, lambda done: bar(int(1000 * done / total), 1000))
+        return _at_once(folder, rungs, judged, jobs, reporter, lambda done: bar(int(1000 * done / total), 1000))
 
 
-def _in_turn(folder: Path, rungs: list[Rung], recipe: Recipe, dataset: Dataset, tell: Callable[[float], None]) -> list[RungResult]:
+def _in_turn(
+    folder: Path, rungs: list[Rung], recipe: Recipe, dataset: Dataset, reporter: Reporter, tell: Callable[[float], None]
+) -> list[RungResult]:
     results: list[RungResult] = []
     before = 0.0
     for rung in rungs:
         told = _Counter(rung, lambda done, base=before: tell(base + done))
-        results += Climb(_home(folder, rung), rung, sized(recipe, rung.config(recipe)), dataset, told).run()
+        with _diverged_left_out(rung, reporter):
+            results += Climb(_home(folder, rung), rung, sized(recipe, rung.config(recipe)), dataset, told).run()
         before += rung.all_steps * rung.flops
         tell(before)
     return results
 
 
-def _at_once(folder: Path, rungs: list[Rung], judged: int | None, jobs: int, tell: Callable[[float], None]) -> list[RungResult]:
+def _at_once(
+    folder: Path, rungs: list[Rung], judged: int | None, jobs: int, reporter: Reporter, tell: Callable[[float], None]
+) -> list[RungResult]:
     """In processes; the largest first, so that none is left alone at the end."""
-    order = sorted(rungs, key=lambda rung: -rung.seconds)
+    order = deque(sorted(rungs, key=lambda rung: -rung.seconds))
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # In groups of their own, so that they hear of an interruption from here alone, and once: the second one doesn't wait until all is saved.
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=os.setpgrp)
+    waiting: dict[Future[list[RungResult]], Rung] = {}
+    results: dict[str, list[RungResult]] = {}
     try:
-        with _script_left_alone():
-            waiting: dict[Future[list[RungResult]], Rung] = {pool.submit(_climb, folder, rung, judged, threads): rung for rung in order}
-        results: dict[str, list[RungResult]] = {}
-        while waiting:
+        while order or waiting:
+            # No more than are trained, so that an interruption finds none that hasn't begun.
+            with _script_left_alone():
+                while order and len(waiting) < jobs:
+                    rung = order.popleft()
+                    waiting[pool.submit(_climb, folder, rung, judged, threads)] = rung
             done, _ = wait(waiting, timeout=TELL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
-                results[waiting.pop(future).name] = future.result()
+                rung = waiting.pop(future)
+                with _diverged_left_out(rung, reporter):
+                    results[rung.name] = future.result()
             tell(sum(_steps_done(_home(folder, rung)) * rung.flops for rung in rungs))
-        return [row for rung in rungs for row in results[rung.name]]
+        return [row for rung in rungs for row in results.get(rung.name, [])]
     except BaseException:
         for process in multiprocessing.active_children():
             if process.pid is not None:
@@ -84,6 +98,15 @@ def _at_once(folder: Path, rungs: list[Rung], judged: int | None, jobs: int, tel
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _diverged_left_out(rung: Rung, reporter: Reporter) -> Iterator[None]:
+    """The law does without a rung whose training diverges, and who reads is told."""
+    try:
+        yield
+    except DivergedError as error:
+        reporter.say("note", f"the rung of {format_count(rung.params)} parameters is left out: {error}")
 
 
 @contextmanager

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,6 +13,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from modelwright.core.device import standing_for
+from modelwright.core.garbage import uncollected
 from modelwright.core.schema import Schema
 from modelwright.data.shape import made_up_batch
 from modelwright.models.network import assemble, choose_stem, meta_network
@@ -28,6 +27,8 @@ SHALLOW = (1, 2)
 """Blocks of the two networks that stand for a deeper one."""
 DEEP = 8
 """Blocks from which on they do."""
+UNTRAINED = ("_task", "outputs", "count", "largest_unit", "_alike")
+"""What of a subject is the same however it is trained."""
 _traces: dict[str, Trace] = {}
 """Those of this process, which a search asks for again."""
 
@@ -39,18 +40,6 @@ class RoughPlan(UserWarning):
 def _with_inputs(blocks: Blocks, factor: float) -> Blocks:
     """The same blocks with more or fewer inputs."""
     return Counter({(part, round(size * factor) if part == "inputs" else size): number for (part, size), number in blocks.items()})
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Without collections of garbage, which would take time, and let blocks go at moments that depend on what was done before."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,10 @@ class Subject:
 
     def with_training(self, **settings: object) -> Subject:
         """The same with other settings of training."""
-        return replace(self, recipe=self.recipe.replace(training=self.recipe.training.replace(**settings)))
+        other = replace(self, recipe=self.recipe.replace(training=self.recipe.training.replace(**settings)))
+        # What the network alone decides is not worked out again.
+        vars(other).update({name: value for name, value in vars(self).items() if name in UNTRAINED})
+        return other
 
     def with_model(self, **settings: object) -> Subject:
         """The same with other settings of the family."""
@@ -199,7 +191,7 @@ class Subject:
         config = self.recipe.training.replace(batch_size=size, accumulation=slices)
         with (
             warnings.catch_warnings(),
-            _undisturbed(),
+            uncollected(),
             standing_for(self.kind),
             FakeTensorMode(allow_non_fake_inputs=True),
             torch.device("cpu"),
