@@ -2,6 +2,7 @@
 
     python benchmarks/selection.py scores            # 5 data sets, 3 seeds: about two and a half hours on two cores
     python benchmarks/selection.py scores --quick    # 2 data sets, 1 seed, 20 s each
+    python benchmarks/selection.py scores --seeds 1 --only digits --only diabetes
     python benchmarks/selection.py looks             # pausing a training against a complete shorter one, as a trial's early look
     python benchmarks/selection.py looks --quick
     python benchmarks/selection.py budget            # does select end when its budget does? 5 runs each of 20 s, 60 s and 180 s
@@ -12,6 +13,7 @@ mnist/ and tinyshakespeare/, the sets are digits, breast_cancer, diabetes, MNIST
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -78,11 +80,13 @@ def single(family: str, data: str, budget: str, seed: int) -> dict[str, Any]:
     return scored(answer["evaluation"], answer["wall_seconds"])
 
 
-def scores(*, quick: bool) -> None:
+def scores(*, quick: bool, seeds: int | None = None, only: list[str] | None = None) -> None:
     """`select --train` with a budget, and each family alone with the same budget."""
-    seeds = 1 if quick else 3
+    seeds = seeds or (1 if quick else 3)
     verdicts = []
     for name, (data, budget, families) in (QUICK if quick else SETS).items():
+        if only and name not in only:
+            continue
         result = Result(
             f"select-{name}", f"Does `select {name} --budget {budget} --train` reach what the best single family does with all of it?"
         )
@@ -216,9 +220,17 @@ def _place(quick: bool) -> dict[str, Any]:
 def main() -> None:
     """Run the parts that are asked for."""
     parts = {"scores": scores, "looks": looks, "budget": budget}
-    quick = "--quick" in sys.argv
-    for part in [name for name in sys.argv[1:] if name != "--quick"] or parts:
-        parts[part](quick=quick)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)}; all if none is named")
+    parser.add_argument("--quick", action="store_true", help="to see that it runs; leaves no results")
+    parser.add_argument("--seeds", type=int, help="of scores")
+    parser.add_argument("--only", action="append", help="a data set of scores; repeatable")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(parts):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    for part in options.parts or parts:
+        more = {"seeds": options.seeds, "only": options.only} if part == "scores" else {}
+        parts[part](quick=options.quick, **more)
 
 
 if __name__ == "__main__":
