@@ -3,6 +3,7 @@
     python benchmarks/plan.py profile               # the profile of this machine, a minute
     python benchmarks/plan.py steps                 # memory and time of 64 trainings against their plans, ten minutes
     python benchmarks/plan.py batch                 # the largest batch under a cap, against trying
+    python benchmarks/plan.py batch 2GB             # the same for processes of about that size
     python benchmarks/plan.py published TABLE.csv   # tokens a second of a published table
     python benchmarks/plan.py large                 # a model of 70B on 64 devices: seconds and memory of planning it
 
@@ -25,6 +26,7 @@ import numpy as np
 from result import write_page
 
 from modelwright.core.config import validate
+from modelwright.core.units import parse_bytes
 from modelwright.data.shape import parse_shape
 from modelwright.planning.devices import find_device
 from modelwright.planning.layout import Layout
@@ -144,24 +146,43 @@ def _write(name: str, question: str, rows: list[dict[str, Any]], quantities: tup
     write_page(name, question, lines, rows)
 
 
-def batch() -> None:
+def batch(about: str | None = None) -> None:
     """The largest batch that a plan says fits under a cap, against what the same trainings need when they are run.
 
     The cap is what a measured batch needed; the plan should find that batch.
+
+    Args:
+        about: measure the batch that is planned to need so much, like `2GB`; None measures small processes, little of which is activations.
     """
     rows = []
     base = run_steps(_recipe(ROWS, "mlp", 8, "float32", width=16, depth=1))["base"]
-    chosen = [values for values in configurations() if values["training"]["optimizer"] == "adamw"]
-    for values in chosen:
+    seen = set()
+    for values in configurations():
+        if values["training"]["optimizer"] != "adamw":
+            continue
+        if about is not None:
+            values["training"]["batch_size"] = 0
+            key = json.dumps(values)
+            if key in seen:
+                continue
+            seen.add(key)
+            values["training"]["batch_size"] = 8
+            values["training"]["batch_size"] = _largest(values, base, parse_bytes(about))
         measured = run_steps(values)
-        machine = this_cpu(measured["peak"], base)
-        found = Outlook(
-            subject_of(values), machine.__class__(machine.name, measured["peak"], base, machine.profile), Layout()
-        ).largest_batch()
-        size = values["training"]["batch_size"]
+        found, size = _largest(values, base, measured["peak"]), values["training"]["batch_size"]
         rows.append({"recipe": values, "cap": measured["peak"], "found": found, "true": size, "error": {"batch": found / size - 1}})
         print(_name(values), size, found, flush=True)
-    _write("plan-batch", "How near is the largest batch that a plan finds under a cap of resident memory?", rows, ("batch",))
+    name = "plan-batch" if about is None else f"plan-batch-{about.lower()}"
+    under = "" if about is None else f", of about {about}"
+    _write(name, f"How near is the largest batch that a plan finds under a cap of resident memory{under}?", rows, ("batch",))
+    near = sum(abs(row["error"]["batch"]) <= 0.05 for row in rows)
+    print(f"within 5 %: {near} of {len(rows)}")
+
+
+def _largest(values: dict[str, Any], base: float, limit: float) -> int:
+    """The largest batch of a training that a plan finds in so much memory, by the profile of this machine alone."""
+    machine = this_cpu(limit, base)
+    return Outlook(subject_of(values), machine.__class__(machine.name, limit, base, machine.profile), Layout()).largest_batch()
 
 
 def published(table: str, share: float = 1 / 3) -> None:

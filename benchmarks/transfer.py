@@ -72,6 +72,18 @@ def measure(family: str, optimizer: str, wider: float, factors: list[float], ste
     return found
 
 
+def write(family: str, optimizer: str, values: dict[str, Any], steps: int, seeds: int, width: float) -> Path:
+    """The page of one family."""
+    name = f"transfer-{family}" + ("" if optimizer == "adamw" else f"-{optimizer}")
+    result = Result(name, f"How far from the best is the learning rate of a {family} that was best at 1/{width:g} of the width?")
+    result.add(f"{family}, {optimizer}", values, steps=steps, seeds=seeds, width=width)
+    columns = [Column("rate chosen at width 64", "best_rate", 4), Column("loss above the best there, %", "transfer_excess_percent", 2)]
+    columns += [Column("without transfer, %", "standard_excess_percent", 2)] if "standard" in values else []
+    columns += [Column("best loss", "transfer_best_loss", 4)]
+    columns += [Column("without transfer", "standard_best_loss", 4)] if "standard" in values else []
+    return result.write(columns, remarks=(__doc__ or "").split("\n\n")[-1].strip())
+
+
 def main() -> None:
     """Read the options, sweep, write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -89,16 +101,11 @@ def main() -> None:
         options.width, options.steps, options.seeds, options.rates = 2.0, 5, 1, 3
     prepare_machine()
     factors = [2.0 ** (number - options.rates // 2) for number in range(options.rates)]
-    result = Result("transfer", "How far from the best is the learning rate that was best at an eighth of the width?")
     for family in options.family or ("transformer", "lstm", "cnn"):
         values = measure(family, options.optimizer, options.width, factors, options.steps, options.seeds, not options.no_standard)
         print(json.dumps({"family": family, **values}), flush=True)
-        result.add(f"{family}, {options.optimizer}", values, steps=options.steps, seeds=options.seeds, width=options.width)
-    if not (options.quick or options.print):
-        columns = [Column("rate chosen at width 64", "best_rate", 4), Column("loss above the best there, %", "transfer_excess_percent", 2)]
-        columns += [Column("without transfer, %", "standard_excess_percent", 2)]
-        columns += [Column("best loss", "transfer_best_loss", 4), Column("without transfer", "standard_best_loss", 4)]
-        print(result.write(columns, remarks=(__doc__ or "").split("\n\n")[-1].strip()))
+        if not (options.quick or options.print):
+            print(write(family, options.optimizer, values, options.steps, options.seeds, options.width))
 
 
 if __name__ == "__main__":
