@@ -113,6 +113,8 @@ class Job:
             job = job._with_scores_in_place()
         for augmentation in recipe.training.augmentations:
             augmentation.check(dataset.schema)
+        # Parts that don't fit together, and a budget that can't be counted, are found now.
+        job._meta(job.recipe.model)
         _ = job.planned_steps
         return job
 
@@ -181,7 +183,7 @@ class Job:
             self.training.budget,
             samples_per_epoch=len(self.dataset.train),
             steps_per_epoch=self.loader.steps_per_epoch,
-            flops_per_sample=self.count.training_flops,
+            flops_per_sample=self.count.training_flops if self.training.budget.unit == "flops" else None,
             tokens_per_sample=self.tokens_per_sample,
         )
 

@@ -111,7 +111,7 @@ def ladder(
         if recipe is None or budget is None:
             raise InputError("a ladder needs a recipe and a budget", remedy="Like: modelwright ladder recipe.yaml --budget 10m")
         limits = _seconds(budget), TARGET * _seconds(budget) if target_budget is None else _seconds(target_budget)
-        chosen, dataset = _chosen(recipe, settings, changes or {}, limits[1], reporter)
+        chosen, dataset = _chosen(recipe, settings, changes or {}, *limits, reporter)
         chosen, plan = _planned(chosen, dataset, *limits, dials, began)
         folder = claim(Path("runs"), f"{chosen.name}-ladder") if output is None else _new_folder(Path(output))
         write_atomic(folder / "recipe.yaml", dump_recipe(chosen))
@@ -165,16 +165,27 @@ def _opened(folder: Path) -> tuple[Recipe, Plan]:
 
 
 def _chosen(
-    recipe: str | Path | Recipe, settings: Iterable[str], changes: Mapping[str, Any], target: float, reporter: Reporter
+    recipe: str | Path | Recipe, settings: Iterable[str], changes: Mapping[str, Any], budget: float, target: float, reporter: Reporter
 ) -> tuple[Recipe, Dataset]:
-    """The recipe and its data; where data was named, what the user leaves open is chosen to suit it and the target, as `build` does."""
+    """The recipe and its data; where data was named, what the user leaves open is chosen as `build` does: to suit it and the target, but the
+    batch size to suit the rungs, which are to have many steps.
+    """
     if isinstance(recipe, Recipe):
         return recipe, read(recipe, reporter)
     chosen = chosen_recipe(recipe, settings, changes)
     dataset = read(chosen, reporter)
     if not is_recipe(recipe):
-        values = values_for(recipe, settings, {**changes, "training.budget": str(Budget(target, "seconds"))})
-        chosen = candidates(values, [chosen.model.family], dataset)[chosen.model.family].job.recipe
+        family = chosen.model.family
+
+        def suited(seconds: float) -> Job:
+            values = values_for(
+                recipe, settings, {**changes, "training.budget": str(Budget(seconds, "seconds")), "training.compile": False}
+            )
+            return candidates(values, [family], dataset)[family].job
+
+        chosen = suited(target).recipe
+        if dataset.schema.causal:
+            chosen = chosen.replace(training=chosen.training.replace(batch_size=suited(budget).training.batch_size))
     return chosen, dataset
 
 
@@ -187,9 +198,8 @@ def _planned(recipe: Recipe, dataset: Dataset, budget: float, target: float, dia
         raise InputError(f"a target of {format_duration(target)} is less than the ladder's {format_duration(budget)}")
     if "validation" not in dataset.splits:
         raise InputError("there is no validation split to judge the rungs on", remedy="Set data.validation to a share like 0.1")
-    job = probe(Job.make(recipe, dataset)).job
+    job = probe(Job.make(recipe, dataset).replace(compile=False)).job
     Metric.of(job)
-    job = job.replace(compile=False)
     pricing = Pricing(job.recipe, dataset)
     sizes = shapes(job.recipe.model, pricing, dials)
     for model in (sizes[0][1], job.recipe.model):

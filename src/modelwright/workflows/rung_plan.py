@@ -15,20 +15,22 @@ from modelwright.workflows.job import Job
 from modelwright.workflows.pricing import Price, Pricing
 from modelwright.workflows.rungs import HORIZONS, Rung, data_per_step
 
-SIZES = 5
-"""Rungs of different size."""
-FEWEST_SIZES = 4
+SIZES = (5, 4)
+"""Rungs of different size, tried in turn."""
+FEWEST_SIZES = min(SIZES)
 STEP_DOWN = 0.6
 """Parameters of a rung over those of the next larger one, about."""
 SHAPES = range(-18, 10)
 """Exponents of 2^(1/4) by which width and depth are tried."""
+TILTS = (0, -1, 1)
+"""By which the exponent of the width lies above that of the depth: in small models whole blocks and heads leave few sizes of one proportion."""
 DISTINCT = 1.2
 """Factor between the parameters of two shapes that count as different."""
-FEWEST_STEPS = 40
-"""Of the shortest training."""
+FEWEST_STEPS = (300, 150, 80, 40)
+"""Of the shortest training, tried in turn: in their first few hundred steps networks of all sizes learn the same, and a loss follows no law yet."""
 STEPS_DOWN = (STEP_DOWN, 0.85)
 """Tried in turn: sizes that lie closer together where there are few."""
-RATIOS = (2.0, 1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125)
+RATIOS = tuple(2 ** (exponent / 2) for exponent in range(2, -17, -1))
 """Data a parameter of the longest training of the largest rung, over that of the target as it is first guessed."""
 POWERS = (1.0, 0.5, 0.0)
 """Of size, by which smaller rungs see less data. With 1 all see as much a parameter; with less, small rungs have more steps."""
@@ -54,10 +56,10 @@ def shapes(model: FamilyConfig, pricing: Pricing, dials: Sequence[str]) -> list[
         InputError: the family can't be scaled that way.
     """
     found: dict[int, FamilyConfig] = {}
-    for exponent in SHAPES:
-        factor = 2 ** (exponent / (4 if len(dials) > 1 else 3))
+    for tilt, exponent in product(TILTS if len(dials) > 1 else (0,), SHAPES):
+        exponents = {"width": exponent + tilt, "depth": exponent - tilt}
         try:
-            scaled = model.scaled(**dict.fromkeys(dials, factor))
+            scaled = model.scaled(**{dial: 2 ** (exponents[dial] / (4 if len(dials) > 1 else 3)) for dial in dials})
             scaled.check_base(model)
             found.setdefault(pricing.params(scaled), scaled)
         except InputError:
@@ -99,7 +101,8 @@ def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: 
     """The largest rungs that fit into a time.
 
     If possible, each size is trained on as much data a parameter as the target, on half of it and on twice as much. Where the time doesn't reach for
-    that, sizes see less data, or lie closer together: what makes the largest rung most like the target is taken.
+    that, sizes see less data, or lie closer together: what makes the largest rung most like the target is taken. Trainings of many steps go before
+    larger sizes.
 
     Args:
         job: the recipe.
@@ -117,39 +120,37 @@ def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: 
             f"no ladder leads to a model of {guess.price.params:,} parameters in its backbone: there are {len(known)} sizes up to that",
             expected=f"{FEWEST_SIZES} sizes", remedy="Begin with a larger model, or give a larger --target-budget",
         )  # fmt: skip
-    best, merit = None, 0.0
-    for times, power, step in product(RATIOS, POWERS, STEPS_DOWN):
-        made: list[Rung] = []
-        for top in range(FEWEST_SIZES - 1, len(known)):
-            rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, power, step, pricing)
-            if sum(rung.seconds for rung in rungs) > seconds:
-                break
-            made = rungs
-        if len(made) >= FEWEST_SIZES and made[0].steps[0] >= FEWEST_STEPS:
-            # The largest rung should be dear, and see about as much data a parameter as the target.
-            worth = made[-1].flops * made[-1].steps[-1] * min(1.0, times) ** 0.5
-            if worth > 1.01 * merit:
-                best, merit = made, worth
-    if best is not None:
-        return best
-    smallest = _rungs_below(job, known[: 2 * FEWEST_SIZES], RATIOS[-1] * guess.ratio, 0.0, STEPS_DOWN[-1], pricing)
+    for fewest in FEWEST_STEPS:
+        best, merit = None, 0.0
+        for times, power, step, count in product(RATIOS, POWERS, STEPS_DOWN, SIZES):
+            for top in range(FEWEST_SIZES - 1, len(known)):
+                rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, power, step, count, pricing)
+                if sum(rung.seconds for rung in rungs) > seconds:
+                    break
+                # The largest rung should be dear, and see about as much data a parameter as the target.
+                worth = rungs[-1].flops * rungs[-1].steps[-1] * min(1.0, times) ** 0.5
+                if len(rungs) >= FEWEST_SIZES and min(rung.steps[0] for rung in rungs) >= fewest and worth > 1.01 * merit:
+                    best, merit = rungs, worth
+        if best is not None:
+            return best
+    smallest = _rungs_below(job, known[: 2 * FEWEST_SIZES], RATIOS[-1] * guess.ratio, 0.0, STEPS_DOWN[-1], FEWEST_SIZES, pricing)
     raise InputError(
         f"no ladder fits: small rungs take {format_duration(sum(rung.seconds for rung in smallest))} of the {format_duration(seconds)} that there "
         f"are, and the smallest is trained for {smallest[0].steps[0]:,} steps",
-        expected=f"{FEWEST_SIZES} sizes of at least {FEWEST_STEPS} steps each",
+        expected=f"{FEWEST_SIZES} sizes of at least {FEWEST_STEPS[-1]} steps each",
         remedy="Give a larger --budget, another --target-budget, or a smaller training.batch_size",
     )
 
 
 def _rungs_below(
-    job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: float, power: float, step: float, pricing: Pricing
+    job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: float, power: float, step: float, count: int, pricing: Pricing
 ) -> list[Rung]:
     """Rungs whose largest is the last of `sizes`, the smallest first; `ratio` is the most data a parameter of the largest, `power` as in
-    `POWERS`, `step` the size of one over that of the next larger one, at most about.
+    `POWERS`, `step` the size of one over that of the next larger one, at most about, and `count` how many there are at most.
     """
     chosen: list[tuple[int, FamilyConfig]] = [sizes[-1]]
     for params, model in reversed(sizes[:-1]):
-        if params <= step * 1.1 * chosen[-1][0] and len(chosen) < SIZES:
+        if params <= step * 1.1 * chosen[-1][0] and len(chosen) < count:
             chosen.append((params, model))
     batch = data_per_step(job)
     rungs = []
