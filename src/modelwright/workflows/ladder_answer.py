@@ -16,6 +16,7 @@ from modelwright.planning.range import Range
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.rung_plan import FEWEST_STEPS
 from modelwright.workflows.rungs import Rung, RungResult
 
 
@@ -116,6 +117,12 @@ def show_plan(plan: Plan, recipe: Recipe, reporter: Reporter) -> None:
         "plan", f"{len(plan.rungs)} sizes of {recipe.model.family}, {total} of training, for a target of {format_duration(plan.target)}"
     )
     reporter.show(table)
+    shortest = min(rung.steps[0] for rung in plan.rungs)
+    if shortest < FEWEST_STEPS[0]:
+        reporter.say(
+            "note", f"the shortest trainings have {shortest} steps, and losses of fewer than {FEWEST_STEPS[0]} hardly follow a law; "
+            "a larger --budget tells more",
+        )  # fmt: skip
 
 
 def show_answer(answer: LadderAnswer, reporter: Reporter) -> None:
