@@ -24,9 +24,11 @@ SHAPES = range(-18, 10)
 """Exponents of 2^(1/4) by which width and depth are tried."""
 TILTS = (0, -1, 1)
 """By which the exponent of the width lies above that of the depth: in small models whole blocks and heads leave few sizes of one proportion."""
+SHALLOWEST = 3
+"""Blocks below which no size goes, or the model's own if it has fewer: networks of one or two learn less than a law of deeper ones says."""
 DISTINCT = 1.2
 """Factor between the parameters of two shapes that count as different."""
-FEWEST_STEPS = (300, 150, 80, 40)
+FEWEST_STEPS = (300, 200, 120, 80, 40)
 """Of the shortest training, tried in turn: in their first few hundred steps networks of all sizes learn the same, and a loss follows no law yet."""
 STEPS_DOWN = (STEP_DOWN, 0.85)
 """Tried in turn: sizes that lie closer together where there are few."""
@@ -56,10 +58,12 @@ def shapes(model: FamilyConfig, pricing: Pricing, dials: Sequence[str]) -> list[
         InputError: the family can't be scaled that way.
     """
     found: dict[int, FamilyConfig] = {}
+    least = min(1.0, SHALLOWEST / (getattr(model, "depth", None) or getattr(model, "blocks", None) or 1))
     for tilt, exponent in product(TILTS if len(dials) > 1 else (0,), SHAPES):
-        exponents = {"width": exponent + tilt, "depth": exponent - tilt}
+        unit = 4 if len(dials) > 1 else 3
+        factors = {"width": 2 ** ((exponent + tilt) / unit), "depth": max(least, 2 ** ((exponent - tilt) / unit))}
         try:
-            scaled = model.scaled(**{dial: 2 ** (exponents[dial] / (4 if len(dials) > 1 else 3)) for dial in dials})
+            scaled = model.scaled(**{dial: factors[dial] for dial in dials})
             scaled.check_base(model)
             found.setdefault(pricing.params(scaled), scaled)
         except InputError:
