@@ -88,7 +88,8 @@ def scores(*, quick: bool, seeds: int | None = None, only: list[str] | None = No
         if only and name not in only:
             continue
         result = Result(
-            f"select-{name}", f"Does `select {name} --budget {budget} --train` reach what the best single family does with all of it?"
+            f"select-{name.replace('_', '-')}",
+            f"Does `select {name} --budget {budget} --train` reach what the best single family does with all of it?",
         )
         ratios: list[float] = []
         for seed in range(seeds):
