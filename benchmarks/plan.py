@@ -156,17 +156,16 @@ def batch(about: str | None = None) -> None:
     """
     rows = []
     base = run_steps(_recipe(ROWS, "mlp", 8, "float32", width=16, depth=1))["base"]
-    seen = set()
+    seen: set[str] = set()
     for values in configurations():
         if values["training"]["optimizer"] != "adamw":
             continue
         if about is not None:
-            values["training"]["batch_size"] = 0
-            key = json.dumps(values)
-            if key in seen:
+            # Many differ by their batch alone.
+            values["training"]["batch_size"] = 8
+            if (key := json.dumps(values)) in seen:
                 continue
             seen.add(key)
-            values["training"]["batch_size"] = 8
             values["training"]["batch_size"] = _largest(values, base, parse_bytes(about))
         measured = run_steps(values)
         found, size = _largest(values, base, measured["peak"]), values["training"]["batch_size"]

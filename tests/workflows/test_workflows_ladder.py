@@ -15,7 +15,7 @@ from modelwright.workflows.ladder import ladder
 from modelwright.workflows.pricing import Price
 from modelwright.workflows.recipe import chosen_recipe, dump_recipe
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.rung_plan import Guess, guess_target, plan_rungs, shapes
+from modelwright.workflows.rung_plan import FEWEST_STEPS, Guess, guess_target, plan_rungs, shapes
 from modelwright.workflows.rung_runs import climb_all
 from modelwright.workflows.rungs import Climb, Metric, Rung, branch_point, data_per_step, read_results, rung_recipe
 
@@ -141,6 +141,22 @@ def test_rungs_go_down_from_what_the_time_pays_for(digits):
         longest = rungs[-1].steps[-1] * data_per_step(job) / rungs[-1].params
         assert 9.5 < longest < 41, "half to twice the target's data a parameter"
     assert large[-1].params > small[-1].params
+
+
+def test_many_steps_go_before_large_sizes(digits):
+    job, prices = Job.make(recipe_of(), digits), Prices()
+    sizes = shapes(job.recipe.model, prices, ("width",))
+    guess = Guess(prices.of(sizes[-1][1]), 20.0)
+    assert min(rung.steps[0] for rung in plan_rungs(job, 200.0, guess, prices, sizes)) >= FEWEST_STEPS[0]
+    assert min(rung.steps[0] for rung in plan_rungs(job, 2.0, guess, prices, sizes)) >= FEWEST_STEPS[-1]
+
+
+@pytest.mark.parametrize(("depth", "least"), [(1, 1), (2, 2), (5, 3)])
+def test_no_size_is_shallower_than_three_blocks(digits, depth, least):
+    model = Job.make(recipe_of(), digits).recipe.model.replace(depth=depth)
+    for dials in (("width", "depth"), ("width",)):
+        depths = [scaled.depth for _, scaled in shapes(model, Prices(), dials)]
+        assert min(depths) == (depth if dials == ("width",) else least)
 
 
 def test_too_little_time_for_a_ladder(digits):

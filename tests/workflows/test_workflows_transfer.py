@@ -257,6 +257,9 @@ def test_a_recipe_with_what_was_tuned_is_written(command, table, tmp_path):
     code, shown, _ = command("transfer", "apply", large, small, "--horizon", "--output", tmp_path / "b.yaml")
     assert code == 0
     assert max(map(len, shown.splitlines())) <= 80
+    code, shown, _ = command("transfer", "apply", small, small, "--output", tmp_path / "same.yaml")
+    assert code == 0
+    assert "has the settings of the base already" in shown
     code, _, err = command("transfer", "apply", large, tmp_path / "none.yaml", "--output", tmp_path / "c.yaml")
     assert code == 2
     assert "none.yaml" in err

@@ -63,6 +63,11 @@ class FamilyConfig(Config):
 
     family: str
 
+    @property
+    def num_blocks(self) -> int:
+        """Blocks one after the other that `scaled(depth=)` makes more of: the field `depth` or `blocks`, 1 for a family without."""
+        return getattr(self, "depth", None) or getattr(self, "blocks", None) or 1
+
     def on(self, stem: StemConfig, schema: Schema) -> Self:
         """These settings, with what depends on the stem and the data decided.
 

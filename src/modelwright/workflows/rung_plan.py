@@ -58,9 +58,9 @@ def shapes(model: FamilyConfig, pricing: Pricing, dials: Sequence[str]) -> list[
         InputError: the family can't be scaled that way.
     """
     found: dict[int, FamilyConfig] = {}
-    least = min(1.0, SHALLOWEST / (getattr(model, "depth", None) or getattr(model, "blocks", None) or 1))
+    least = min(1.0, SHALLOWEST / model.num_blocks)
+    unit = 4 if len(dials) > 1 else 3
     for tilt, exponent in product(TILTS if len(dials) > 1 else (0,), SHAPES):
-        unit = 4 if len(dials) > 1 else 3
         factors = {"width": 2 ** ((exponent + tilt) / unit), "depth": max(least, 2 ** ((exponent - tilt) / unit))}
         try:
             scaled = model.scaled(**{dial: factors[dial] for dial in dials})

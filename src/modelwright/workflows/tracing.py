@@ -88,7 +88,7 @@ class Subject:
     @property
     def depth(self) -> int:
         """Blocks of the network, 1 for a family that has none."""
-        return getattr(self.recipe.model, "depth", None) or getattr(self.recipe.model, "blocks", None) or 1
+        return self.recipe.model.num_blocks
 
     @cached_property
     def outputs(self) -> int:

@@ -131,10 +131,12 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
 
 
 def _show(found: Transferred, reporter: Reporter) -> None:
+    reporter.say("recipe", f"{found.path}" + ("" if found.changes else " · it has the settings of the base already"))
+    if not found.changes:
+        return
     table = Table("setting", "was", "is", box=None, header_style="bold", padding=(0, 2, 0, 0))
     for key, (before, after) in found.changes.items():
         table.add_row(
             key, *("-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value) for value in (before, after))
         )
     reporter.show(table)
-    reporter.say("recipe", str(found.path))
