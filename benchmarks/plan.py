@@ -98,9 +98,9 @@ def subject_of(values: dict[str, Any], kind: str = "cpu") -> Subject:
     return Subject.of(recipe, parse_shape(recipe.data.path, recipe.data.context).schema, kind)
 
 
-def run_steps(values: dict[str, Any]) -> dict[str, float]:
+def run_steps(values: dict[str, Any], *more: str) -> dict[str, float]:
     """Train it in another process."""
-    command = [sys.executable, str(Path(__file__).with_name("steps.py")), json.dumps(values)]
+    command = [sys.executable, str(Path(__file__).with_name("steps.py")), json.dumps(values), *more]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -149,7 +149,7 @@ def _write(name: str, question: str, rows: list[dict[str, Any]], quantities: tup
 def batch(about: str | None = None) -> None:
     """The largest batch that a plan says fits under a cap, against what the same trainings need when they are run.
 
-    The cap is what a measured batch needed; the plan should find that batch.
+    The cap is what a measured batch needed, its blocks mapped one by one, as `train` does under such a cap; the plan should find that batch.
 
     Args:
         about: measure the batch that is planned to need so much, like `2GB`; None measures small processes, little of which is activations.
@@ -167,7 +167,7 @@ def batch(about: str | None = None) -> None:
                 continue
             seen.add(key)
             values["training"]["batch_size"] = _largest(values, base, parse_bytes(about))
-        measured = run_steps(values)
+        measured = run_steps(values, "mapped")
         found, size = _largest(values, base, measured["peak"]), values["training"]["batch_size"]
         rows.append({"recipe": values, "cap": measured["peak"], "found": found, "true": size, "error": {"batch": found / size - 1}})
         print(_name(values), size, found, flush=True)

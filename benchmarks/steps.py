@@ -2,7 +2,7 @@
 
     python benchmarks/steps.py '{"data": {"path": "shape:text,vocabulary=512"}, "model": "lstm", "training": {"precision": "float32"}}'
 
-On a CPU `peak` is the most memory that was resident; on a GPU the most that was allocated.
+With `mapped` as a second argument large blocks are mapped one by one, as `train` does where memory is short. On a CPU `peak` is the most memory that was resident; on a GPU the most that was allocated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import modelwright.workflows.train  # noqa: F401  # what a training process has 
 from modelwright.core.config import validate
 from modelwright.data.shape import made_up_batch, parse_shape
 from modelwright.models.network import build_network
-from modelwright.training.machine import prepare_machine
+from modelwright.training.machine import map_blocks, prepare_machine
 from modelwright.training.memory import held_bytes, peak_bytes
 from modelwright.training.resolution import build_rule
 from modelwright.workflows.recipe import Recipe
@@ -30,6 +30,8 @@ STEPS = 10
 def main() -> None:
     """Read the recipe, train, print one JSON object."""
     prepare_machine()
+    if sys.argv[2:] == ["mapped"]:
+        map_blocks()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe = validate(Recipe, json.loads(sys.argv[1]))
     schema = parse_shape(recipe.data.path, recipe.data.context).schema

@@ -1,5 +1,8 @@
 """Resolution: number format, layout and compilation are measured on copies, and only a real gain counts."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -204,6 +207,27 @@ def test_preparing_the_machine_twice_is_harmless(tmp_path):
     finally:
         torch.set_flush_denormal(False)
         machine.prepare_machine.cache_clear()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="settings of glibc")
+def test_mapped_blocks_leave_no_gaps():
+    program = """
+import sys, torch
+from modelwright.training.machine import keep_heap, map_blocks
+from modelwright.training.memory import used_bytes
+
+assert (map_blocks if sys.argv[1] == "map" else keep_heap)()
+before = used_bytes()
+blocks = [torch.ones(1 << 19) for _ in range(100)]
+del blocks[::2]
+print(used_bytes() - before)
+"""
+    held = {
+        way: int(subprocess.run([sys.executable, "-c", program, way], check=True, capture_output=True, text=True).stdout)
+        for way in ("heap", "map")
+    }
+    assert held["map"] == pytest.approx(100 << 20, rel=0.1)
+    assert held["heap"] > 180 << 20
 
 
 @pytest.mark.parametrize(("text", "allowed"), [("max 100000", None), ("150000 100000", 2), ("5000 100000", 1), ("", None)])

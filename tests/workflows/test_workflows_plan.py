@@ -2,6 +2,7 @@
 
 import json
 import resource
+from dataclasses import replace
 
 import pytest
 
@@ -13,11 +14,12 @@ from modelwright.planning.devices import DEVICES
 from modelwright.planning.layout import Layout
 from modelwright.planning.machine import Accelerator
 from modelwright.planning.profile import Profile
+from modelwright.planning.trace import bytes_by_part
 from modelwright.training.profiling import load_profile, measure_profile, rough_profile, save_profile
 from modelwright.workflows import here, tracing
 from modelwright.workflows.here import Past, append_lines, history_path, past, profile_path, remember, this_cpu
 from modelwright.workflows.ledger import ledger, summary
-from modelwright.workflows.outlook import Outlook
+from modelwright.workflows.outlook import MOST, TRACES, Outlook, _search
 from modelwright.workflows.plan import plan
 
 TEXT, IMAGE, TABLE = "shape:text,vocabulary=500", "shape:image,channels=1,height=12,width=12,classes=5", "shape:table,numbers=4,classes=3"
@@ -87,6 +89,65 @@ def test_the_largest_batch_is_the_last_one_that_fits():
         assert outlook.with_batch(most).fits
         assert not outlook.with_batch(most + 1).fits
     assert Outlook(subject, Accelerator("tiny", DEVICES["t4"], 1e6), Layout()).largest_batch() == 0
+
+
+@pytest.mark.parametrize("first", [1, 8, 4096])
+@pytest.mark.parametrize(
+    ("need", "most"),
+    [
+        (lambda batch: 1e6 + 3e3 * batch, 133_000),
+        (lambda batch: max(3e8, 1e6 + 3e3 * batch), 133_000),
+        (lambda batch: 3e8 + 5e6 * (batch // 8), 167),
+        (lambda batch: 5e8, 0),
+        (lambda batch: 3e8, MOST),
+    ],
+)
+def test_the_search_for_a_batch_copes_with_needs_that_hardly_grow_at_first(need, most, first):
+    asked = []
+    found = _search(lambda batch: asked.append(batch) or need(batch), first, 4e8, TRACES)
+    assert most - 5 <= found <= most
+    assert len(asked) <= TRACES
+
+
+def test_where_memory_is_short_blocks_are_mapped():
+    roomy = plan(TEXT, memory=4e9, advise=False, **DECODER).outlook
+    roomy = replace(roomy, machine=replace(roomy.machine, base=300e6))
+    assert not roomy.memory.mapped
+    assert roomy.memory.parts["reserve"] > 0
+    blocks = roomy.memory.needed - roomy.memory.parts["reserve"]
+    tight = replace(roomy, machine=replace(roomy.machine, limit=blocks + 1))
+    assert tight.memory.mapped
+    assert tight.fits
+    assert tight.memory.needed == pytest.approx(blocks, abs=2)
+    assert "reserve" not in tight.memory.parts
+    assert tight.seconds.value > roomy.seconds.value
+    assert not replace(tight, machine=replace(tight.machine, limit=blocks - 2e6)).fits
+
+
+def test_a_plan_says_that_memory_is_short():
+    made = plan(TEXT, memory=1e6, advise=False, **DECODER)
+    assert made.to_json()["memory_bytes"]["blocks_mapped"]
+    assert any("memory is short" in note for note in made.notes)
+
+
+def test_an_lstm_kernel_asks_for_more_than_it_writes_to():
+    made = plan(IMAGE, memory=1e12, changes={"model.family": "lstm"}, settings=["training.precision=float32"], advise=False).outlook
+    peak, touched = bytes_by_part(made.trace.peak), bytes_by_part(made.trace.touched_peak)
+    if not any(kind.name == "mkldnn_rnn_layer" for kind in made.trace.work):
+        pytest.skip("this machine has no such kernel")
+    assert peak["untouched"] > 0 == touched["untouched"]
+    assert made.memory.parts["reserve"] > peak["untouched"]
+    assert "untouched" not in made.memory.parts
+
+
+def test_the_limit_of_a_container_and_of_those_around_it(tmp_path):
+    groups, tree = tmp_path / "cgroup", tmp_path / "tree"
+    (tree / "user" / "run").mkdir(parents=True)
+    groups.write_text("9:cpu:/other\n0::/user/run\n")
+    (tree / "user" / "memory.max").write_text("2000\n")
+    (tree / "user" / "run" / "memory.max").write_text("max\n")
+    assert here._container_limits(groups, tree) == [2000]
+    assert here._container_limits(tmp_path / "none", tree) == []
 
 
 def test_what_does_not_fit_gets_three_remedies_that_do():

@@ -158,6 +158,7 @@ def test_a_missing_optuna_has_a_remedy_and_leaves_nothing(table, tmp_path, monke
 class _Job:
     class task:
         primary = "accuracy"
+        higher_is_better = True
 
 
 def standings(*trials, rungs=(1.0, 2.0)):

@@ -75,6 +75,16 @@ class Run:
         return self.path / "comparison.json"
 
     @property
+    def standings(self) -> Path:
+        """What a search came to: its trials, the best one first."""
+        return self.path / "trials.json"
+
+    @property
+    def winner(self) -> Path:
+        """Folder of the run of what a search recommends, where that was trained at once."""
+        return self.path / "run"
+
+    @property
     def samples(self) -> Path:
         """What a language model wrote at each evaluation, a JSON row each."""
         return self.path / "samples.jsonl"
@@ -138,6 +148,15 @@ class Run:
     def ledger(self) -> Ledger:
         """Forecasts and measurements."""
         return Ledger(self.path / "ledger.jsonl")
+
+    def lacks(self, what: str) -> InputError:
+        """The error of whoever needs `what` of this run while it isn't there: why, and what to do."""
+        if not self.standings.is_file():
+            return InputError(
+                f"has no {what}: the run is not finished", where=self.path, remedy=f"Go on with it: modelwright train --resume {self.path}"
+            )
+        remedy = f"Take its winner: {self.winner}" if self.winner.is_dir() else f"Train its winner: modelwright train {self.recipe}"
+        return InputError(f"has no {what}: it is a search", where=self.path, remedy=remedy)
 
     def write_json(self, path: Path, value: Any) -> None:
         """Write `value` to `path` atomically, as JSON."""

@@ -37,6 +37,7 @@ class Memory:
         saving: bytes that saving a checkpoint takes on top of what is there between two steps, in the process's own memory.
         evaluating: bytes at the moment of an evaluation when most is used.
         aside: bytes at the moment when most is used outside of steps, on this device.
+        mapped: whether large blocks must be mapped one by one so that it fits, as the gaps of a heap would take too much.
     """
 
     parts: dict[str, int]
@@ -44,6 +45,7 @@ class Memory:
     saving: int = 0
     evaluating: int = 0
     aside: int = 0
+    mapped: bool = False
 
     @property
     def peak(self) -> int:
@@ -124,5 +126,7 @@ def with_update_share(trace: Trace, share: float) -> Trace:
 
 def accelerator_memory(parts: dict[str, int]) -> Memory:
     """The memory of an accelerator: what PyTorch allocates, its blocks rounded, and what it reserves beside."""
-    memory = Memory(parts).plus("workspace", WORKSPACE)
+    # Nothing is resident there that wasn't allocated, and all that was.
+    kept = {part: size for part, size in parts.items() if part != "untouched"}
+    memory = Memory(kept).plus("workspace", WORKSPACE + parts.get("untouched", 0))
     return replace(memory, reserve=round(CONTEXT + FRAGMENTS * memory.peak))

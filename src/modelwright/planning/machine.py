@@ -17,6 +17,10 @@ HEAP_GAPS, CONVOLUTION_GAPS = 0.13, 0.16
 reorder it in memory of their own; fitted on 34 trainings (docs/decisions.md)."""
 CODE = 33e6
 """Bytes of kernels' code and tables that a process loads when it trains."""
+MAPPING = 2.4e9
+"""Bytes a second that a process can take afresh from the system, page by page; as seen on a machine of 2026 (LOG.md)."""
+MAPPING_SPREAD = 0.5
+"""Relative half-width of the interval of seconds where that is much of them."""
 CPU_SPREAD = 0.35
 """Relative half-width of the interval of a CPU's seconds."""
 EXAMPLE_SPREAD = 1.0
@@ -154,16 +158,23 @@ class Processor:
         return self.profile.peaks.get(precision, self.profile.peaks["float32"])
 
     def memory(self, step: Step, layout: Layout) -> Memory:
-        """What is resident when most is used."""
-        parts = dict(bytes_by_part(step.trace.peak))
-        memory = Memory({**parts, "process": round(self.base + CODE), "reserve": round(heap_gaps(step.trace))})
-        memory = _with_kept(memory, step, layout, own=True)
-        gained = (self.memory_correction - 1) * memory.peak
-        return memory.plus("reserve", max(gained, -memory.parts["reserve"]))
+        """What is resident when most is used: with the gaps of a heap where twice as many would fit, as they are hard to foretell, else without."""
+        parts, process = bytes_by_part(step.trace.peak), {"process": round(self.base + CODE)}
+        gaps = heap_gaps(step.trace) + parts.pop("untouched")
+        gaps = max(0.0, gaps + (self.memory_correction - 1) * (sum(parts.values()) + self.base + CODE + gaps))
+        heap = _with_kept(Memory({**parts, **process, "reserve": round(gaps)}), step, layout, own=True)
+        if heap.needed + gaps <= self.limit:
+            return heap
+        parts = bytes_by_part(step.trace.touched_peak)
+        del parts["untouched"]
+        return replace(_with_kept(Memory({**parts, **process}), step, layout, own=True), mapped=True)
 
     def seconds(self, step: Step, layout: Layout) -> Range:
-        """By the profile."""
-        return Range.around(self.correction * self.profile.step_seconds(step.trace), self.spread)
+        """By the profile; mapping blocks comes on top, where that is how they fit."""
+        seconds = self.correction * self.profile.step_seconds(step.trace)
+        if not self.memory(step, layout).mapped:
+            return Range.around(seconds, self.spread)
+        return Range.around(seconds + step.trace.allocated / MAPPING, max(self.spread, MAPPING_SPREAD))
 
     def moving_share(self, step: Step) -> float:
         """By the profile."""

@@ -20,10 +20,13 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 Phase = Literal["forward", "backward", "update"]
-Part = Literal["parameters", "buffers", "inputs", "gradients", "optimizer", "average", "copies", "activations", "logits", "workspace"]
+Part = Literal[
+    "parameters", "buffers", "inputs", "gradients", "optimizer", "average", "copies", "activations", "logits", "workspace", "untouched"
+]
 PARTS: tuple[Part, ...] = get_args(Part)
 """What memory is used for. `activations`: what the forward pass leaves for the backward pass; `logits`: that and what else is made from the
-head on; `average`: the averaged weights; `copies`: weights in the format of autocast; `workspace`: everything else, gradients of activations above all."""
+head on; `average`: the averaged weights; `copies`: weights in the format of autocast; `workspace`: everything else, gradients of activations above all;
+`untouched`: what kernels ask for and don't write to, which takes memory only where something else was before."""
 Blocks = Counter[tuple[Part, int]]
 """How many blocks of memory there are, by what they are for and how many bytes each has."""
 
@@ -100,6 +103,12 @@ class Trace:
         """The blocks at the moment when most of all is used."""
         return max(self.memory.values(), key=total_bytes)
 
+    @property
+    def touched_peak(self) -> Blocks:
+        """The same without blocks that nothing writes to."""
+        written = [Counter({key: number for key, number in blocks.items() if key[0] != "untouched"}) for blocks in self.memory.values()]
+        return max(written, key=total_bytes)
+
     def towards(self, other: Trace, factor: float) -> Trace:
         """What lies `factor` times as far from this trace as `other` does, along a straight line: of a deeper network, from two shallow ones."""
         nothing = Work()
@@ -173,6 +182,7 @@ class Recorder(TorchDispatchMode):
         self._live: dict[int, _Block] = {}
         self._events: list[tuple[_Block, bool, Phase]] = []
         self._before: set[_Block] = set()
+        self._divided: dict[int, tuple[_Block, _Block]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -184,12 +194,16 @@ class Recorder(TorchDispatchMode):
         inputs, outputs = _tensors((args, kwargs)), _tensors(out)
         known = {_key(tensor) for tensor in inputs}
         made = [tensor for tensor in outputs if _key(tensor) not in known]
+        if func is torch.ops.aten.mkldnn_rnn_layer_backward.default:
+            whole, _, touched = recurrent_workspace(args[0], args[2])
+            self._divide(args[-1], whole, touched)
         copies = func is torch.ops.aten._to_copy.default and inputs and self._part_of(inputs[0]) == "parameters"
         for tensor in made:
             self._see(tensor, "copies" if copies else self.part)
         if func is torch.ops.aten.mkldnn_rnn_layer.default:
             # Its memory between the passes, of which fake tensors know nothing.
-            self._live[_key(outputs[3])].size = recurrent_workspace(args[0], args[2])
+            self._live[_key(outputs[3])].size = 0
+            self._divide(outputs[3], *recurrent_workspace(args[0], args[2])[:2])
         written = _changed(func, args, kwargs) if func._schema.is_mutable else made
         if written:
             self._note(func, args, kwargs, out, inputs, written, seconds)
@@ -225,6 +239,21 @@ class Recorder(TorchDispatchMode):
                 now = now.copy()
         return Trace(dict(self._work), {phase: +blocks for phase, blocks in memory.items()}, allocated)
 
+    def _divide(self, tensor: Tensor, whole: int, touched: int) -> None:
+        """From now on, so many bytes of a block of `whole` bytes are written to, and the others aren't."""
+        key = _key(tensor)
+        self._end_division(key, again=True)
+        pair = self._divided[key] = _Block(touched, "forward", "activations"), _Block(whole - touched, "forward", "untouched")
+        for block in pair:
+            self._events.append((block, True, self.phase))
+
+    def _end_division(self, key: int, *, again: bool = False) -> None:
+        for block in (pair := self._divided.pop(key, ())):
+            self._events.append((block, False, self.phase))
+        if again:
+            # What it was is allocated once.
+            self._before.update(pair)
+
     def _see(self, tensor: Tensor, part: Part | None) -> _Block:
         storage = tensor.untyped_storage()
         key = storage._cdata
@@ -239,6 +268,7 @@ class Recorder(TorchDispatchMode):
         return None if block is None else block.part
 
     def _let_go(self, key: int) -> None:
+        self._end_division(key)
         self._events.append((self._live.pop(key), False, self.phase))
 
     def _note(self, func: Any, args: Any, kwargs: Any, out: Any, inputs: list[Tensor], written: list[Tensor], seconds: float) -> None:
@@ -285,12 +315,20 @@ def _bytes(tensor: Tensor) -> int:
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
-def recurrent_workspace(x_TBI: Tensor, weight_state: Tensor) -> int:
+_RECURRENT_SCRATCH = {4: 16, 2: 5}
+"""Bytes a state that oneDNN's LSTM takes beside in its backward pass, by the bytes of a number; as measured."""
+
+
+def recurrent_workspace(x_TBI: Tensor, weight_state: Tensor) -> tuple[int, int, int]:
     """Bytes that oneDNN's LSTM layer keeps for its backward pass: gates, states, and gradients of states in float32, rows padded to 64 bytes.
 
     Args:
         x_TBI: what goes in, time first.
         weight_state: (4 H, H), from state to gates.
+
+    Returns:
+        All of them; those that the forward pass writes to: gates and cells, in bfloat16 a copy of what goes in; those that are written to in
+        the backward pass: gradients of states too, with the kernel's own memory for gradients of gates.
     """
     time, batch, inputs = x_TBI.shape
     width, item = weight_state.shape[1], x_TBI.element_size()
@@ -303,7 +341,9 @@ def recurrent_workspace(x_TBI: Tensor, weight_state: Tensor) -> int:
     largest = max(inputs, width)
     each = padded(4 * width, item) + padded(width, item)
     states = 2 * padded(largest, item) + 4 * padded(largest, 4) + (2 * item + 8) * width
-    return batch * (time * each + (time + 1) * states)
+    forward = time * (padded(4 * width, item) + item * width + (item * inputs if item == 2 else 0))
+    backward = (time + 1) * 4 * padded(largest, 4) + time * _RECURRENT_SCRATCH[item] * width
+    return batch * (time * each + (time + 1) * states), batch * forward, batch * (forward + backward)
 
 
 def _recurrent_flops(x: Tensor, weight_input: Tensor, weight_state: Tensor, *_: Any) -> int:

@@ -31,7 +31,9 @@ FAMILY_NAMES = {
 def report_page(view: View) -> Page:
     """The report of a run."""
     warnings = [f"{problem[:1].upper()}{problem[1:]}." for problem in view.problems]
-    if not view.finished:
+    if view.search:
+        warnings.insert(0, "This is a search: what a run tells of its model comes with the training of what it recommends, recipe.yaml.")
+    elif not view.finished:
         warnings.insert(0, "This run is not finished: what follows is what there is so far.")
     title = str(view.recipe.get("name") or view.name)
     return Page(

@@ -47,6 +47,7 @@ class View:
         metrics: rows of the training, in order.
         samples: what a language model wrote while it learnt.
         trials: of the comparison, in the order they were done.
+        search: what a finished search came to; empty if this is none.
         findings: what was found with data and model at hand; empty if they never were.
         bundle: of `bundle.json`.
         bundle_bytes: size of the bundle's files.
@@ -62,6 +63,7 @@ class View:
     metrics: tuple[Mapping[str, Any], ...] = ()
     samples: tuple[Mapping[str, Any], ...] = ()
     trials: tuple[Trial, ...] = ()
+    search: Mapping[str, Any] = field(default_factory=dict)
     findings: Mapping[str, Any] = field(default_factory=dict)
     bundle: Mapping[str, Any] = field(default_factory=dict)
     bundle_bytes: int = 0
@@ -72,6 +74,11 @@ class View:
     def finished(self) -> bool:
         """Whether the model was judged."""
         return bool(self.evaluation)
+
+    @property
+    def winner(self) -> str:
+        """The candidate that the comparison chose; empty where there was none."""
+        return str(self.search.get("winner") or self.state.get("details", {}).get("winner", ""))
 
     @property
     def schema(self) -> Schema | None:
@@ -91,13 +98,13 @@ class View:
     @property
     def primary(self) -> str:
         """The metric that decides; empty where unknown."""
-        return str(self.evaluation.get("primary", ""))
+        return str(self.evaluation.get("primary") or self.search.get("metric", ""))
 
     @property
     def higher_is_better(self) -> bool:
         """Of the metric that decides: where nothing was judged yet, it is an accuracy if there are classes."""
         schema = self.schema
-        return bool(self.evaluation.get("higher_is_better", schema is None or bool(schema.classes)))
+        return bool({**self.search, **self.evaluation}.get("higher_is_better", schema is None or bool(schema.classes)))
 
     @property
     def judged(self) -> str:
@@ -153,6 +160,7 @@ def read_view(run: Run, findings: Mapping[str, Any] | None = None, notes: tuple[
         metrics=read(run.metrics, rows, ()),
         samples=read(run.samples, rows, ()),
         trials=read_trials(comparison),
+        search=read(run.standings, _search, {}),
         findings=dict(findings) if findings is not None else read(run.findings, _mapping, {}),
         bundle=bundle,
         bundle_bytes=_size(run.bundle),
@@ -182,6 +190,11 @@ def _evaluation(text: str) -> dict[str, Any]:
     if not splits or any(primary not in estimates for estimates in splits.values()):
         raise ValueError("a split was not judged")
     return values
+
+
+def _search(text: str) -> dict[str, Any]:
+    values = _mapping(text)
+    return {**values, **{name: str(values[name]) for name in ("metric", "winner", "verdict")}}
 
 
 def _ledger(text: str) -> dict[str, Entry]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from modelwright.core.config import Config, validate
 from modelwright.core.errors import InputError
 from modelwright.core.registry import component
-from modelwright.core.run import disk_errors, written_aside
+from modelwright.core.run import Run, disk_errors, written_aside
 from modelwright.core.schema import Schema
 from modelwright.core.version import __version__
 from modelwright.data.config import DataConfig
@@ -99,6 +99,8 @@ def load_bundle(path: Path | str) -> Bundle:
     path = Path(path)
     if (path / "model" / "bundle.json").is_file():
         path = path / "model"
+    elif (path / "recipe.yaml").is_file() and not (path / "model").exists():
+        raise Run(path).lacks("model")
     values = _read_json(path / "bundle.json")
     if isinstance(found := values.get("format"), int) and found != FORMAT:
         raise InputError(f"bundle format {found}", where=path, expected=str(FORMAT), remedy="Use the version that wrote it")

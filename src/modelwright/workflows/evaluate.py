@@ -75,9 +75,7 @@ def evaluate(
 
 def _stored(run: Run) -> Evaluation:
     if not run.evaluation.is_file():
-        raise InputError(
-            "has no evaluation: the run is not finished", where=run.path, remedy=f"Go on with it: modelwright train --resume {run.path}"
-        )
+        raise run.lacks("evaluation")
     try:
         return Evaluation.from_json(json.loads(run.evaluation.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:

@@ -63,7 +63,7 @@ def export(
         raise InputError(f"{examples} examples can't be compared on", expected="at least 1")
     path = Path(run)
     target = targets[to]
-    bundle = _bundle(path)
+    bundle = load_bundle(path)
     subject = subject_of(bundle)
     folder = Path(output) if output is not None else _home(path) / "exports" / to
     # What is wrong with the target or the place should be told before data is read.
@@ -94,19 +94,6 @@ def subject_of(bundle: Bundle) -> Subject:
     return Subject(
         config.name, config.data_schema, config.stem, config.model, config.head, config.task, bundle.task, bundle.network.to("cpu").eval()
     )  # fmt: skip
-
-
-def _bundle(path: Path) -> Bundle:
-    """The model of a run, finished, or of a bundle.
-
-    Raises:
-        InputError: there is none.
-    """
-    if (path / "recipe.yaml").is_file() and not (path / "model").exists():
-        raise InputError(
-            "holds no model yet: the run is not finished", where=path, remedy=f"Go on with it: modelwright train --resume {path}"
-        )
-    return load_bundle(path)
 
 
 def _home(path: Path) -> Path:

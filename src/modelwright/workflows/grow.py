@@ -77,7 +77,7 @@ def grow(
     reporter = reporter or Reporter()
     prepare_machine()
     parent = Run.open(run)
-    bundle = _finished(parent)
+    bundle = load_bundle(parent.path)
     if width == depth == 1:
         raise InputError("nothing is to grow", expected="a factor above 1", remedy="Give --width 2, --depth 2 or both")
     recipe, only = _scoring_alike(load_recipe(parent.recipe), bundle.network), budget in (0, "0")
@@ -109,19 +109,6 @@ def grow(
         outcome = run_job(new, timed, reporter, started, details={"growth": details})
     _say_gain(parent, outcome.evaluation, reporter)
     return outcome
-
-
-def _finished(run: Run) -> Bundle:
-    """The bundle of a run.
-
-    Raises:
-        InputError: it has none yet.
-    """
-    if not run.recipe.is_file() or not run.bundle.exists():
-        raise InputError(
-            "has no model: the run is not finished", where=run.path, remedy=f"Go on with it: modelwright train --resume {run.path}"
-        )
-    return load_bundle(run.bundle)
 
 
 def _grown(bundle: Bundle, dataset: Dataset, width: float, depth: float, seed: int) -> Grown:

@@ -90,9 +90,18 @@ def machine_memory() -> int | None:
         whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
-    with suppress(OSError, ValueError):
-        whole = min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return whole
+    return min([whole, *_container_limits()])
+
+
+def _container_limits(groups: Path = Path("/proc/self/cgroup"), tree: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Bytes that the control groups allow which this process is in (Linux, cgroups(7), version 2)."""
+    limits = []
+    with suppress(OSError):
+        own = next((line[len("0::/") :] for line in groups.read_text().splitlines() if line.startswith("0::/")), "")
+        for group in (tree / own, *(tree / own).parents):
+            with suppress(OSError, ValueError):
+                limits.append(int((group / "memory.max").read_text()))
+    return limits
 
 
 def profile_path() -> Path:

@@ -35,6 +35,7 @@ from modelwright.training.trainer import Trainer
 from modelwright.training.transfer import growths_since, rescale, score_scale
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.room import make_room
 
 PROBE_SECONDS = 0.4
 """Time to spend on timing the steps of a network."""
@@ -251,6 +252,7 @@ class Job:
         validation = self.dataset.splits.get("validation") if judged else None
         # The best of several evaluations of a text is hardly the luckiest one, and comparing token by token would be dear.
         cautious = validation is not None and not self.dataset.schema.causal
+        make_room(self.recipe, self.dataset.schema, network, self.loader.batch(0).inputs)
         config = self.training if seconds is None else self.training.replace(budget=Budget(seconds, "seconds"))
         return Trainer(
             config,
@@ -301,6 +303,7 @@ def probe(job: Job) -> Probe:
     held = held_bytes()
     network = job.network()
     batch = job.loader.batch(0)
+    make_room(job.recipe, job.dataset.schema, network, batch.inputs)
     resolved = job.replace(
         **dict(resolve(job.training, network, job.task, batch, seconds=job.training.budget.seconds, steps=job.planned_steps))
     )

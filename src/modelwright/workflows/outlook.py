@@ -19,8 +19,10 @@ MOST = 1 << 22
 """Examples of the largest batch that is looked for."""
 FEWEST_BLOCKS = 4
 """Into which a network without blocks is taken to fall, where gradients are exchanged while others are still computed."""
-TRACES = 7
+TRACES = 8
 """Traces that a search may take."""
+FARTHEST = 16
+"""How many times as far as the known ones the next one lies at most."""
 
 
 @dataclass(frozen=True)
@@ -190,14 +192,21 @@ def _search(need: Callable[[int], float], first: int, limit: float, tries: int) 
     low, high, guess = 0, MOST + 1, max(1, first)
     while len(needs) < tries and high - low > 1:
         needs[guess] = need(guess)
-        low, high = (max(low, guess), high) if needs[guess] <= limit else (low, min(high, guess))
-        if len(needs) == 1:
-            guess = 2 * guess if low else max(1, guess // 2)
-        else:
-            (b1, m1), (b2, m2) = sorted(sorted(needs.items(), key=lambda pair: abs(pair[1] - limit))[:2])
-            guess = MOST if m2 <= m1 else int(b1 + (limit - m1) * (b2 - b1) / (m2 - m1))
-        guess = min(max(guess, low + 1), high - 1)
+        low, high = (guess, high) if needs[guess] <= limit else (low, guess)
+        guess = min(max(_next_guess(needs, low, high, limit), low + 1), high - 1)
     return low
+
+
+def _next_guess(needs: dict[int, float], low: int, high: int, limit: float) -> int:
+    """Where the straight line through the two known needs next to the limit meets it; never far beyond what is known, as small needs hardly grow."""
+    known = sorted(needs)
+    if len(known) == 1:
+        return 2 * low if low else high // 2
+    one, other = (low, high) if low and high in needs else known[-2:] if low else known[:2]
+    if needs[other] <= needs[one]:
+        return FARTHEST * low if low else high // FARTHEST
+    guess = int(one + (limit - needs[one]) * (other - one) / (needs[other] - needs[one]))
+    return min(max(guess, high // FARTHEST if high in needs else 0), FARTHEST * low if low else high)
 
 
 def check_layout(subject: Subject, layout: Layout) -> None:

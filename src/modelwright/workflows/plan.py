@@ -19,7 +19,7 @@ from modelwright.data.dataset import load
 from modelwright.data.shape import PREFIX, parse_shape
 from modelwright.planning.devices import Device, device_of, find_device
 from modelwright.planning.layout import Layout, parse_layout
-from modelwright.planning.machine import Accelerator, Machine, Processor
+from modelwright.planning.machine import MAPPING, Accelerator, Machine, Processor
 from modelwright.training.machine import prepare_machine
 from modelwright.training.precision import PRECISION_GAIN
 from modelwright.training.steps import plan_steps
@@ -99,6 +99,7 @@ class Plan:
                 **{part: size for part, size in memory.parts.items() if part != "reserve"},
                 "allocator_reserve": memory.reserve + memory.parts.get("reserve", 0),
                 "needed": memory.needed,
+                "blocks_mapped": memory.mapped,
                 "saving_a_checkpoint": memory.saving,
                 "evaluating": memory.evaluating,
                 "available": None if outlook.machine.limit == float("inf") else round(outlook.machine.limit),
@@ -252,6 +253,9 @@ def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool)
         notes.append("compiling is not planned: the figures are those of eager PyTorch, which needs more memory and time")
     if isinstance(outlook.machine, Processor) and not outlook.machine.profile.samples:
         notes.append("this machine has no profile yet: run modelwright doctor --profile once for better times")
+    if outlook.memory.mapped:
+        share = outlook.trace.allocated / MAPPING / outlook.seconds.value
+        notes.append(f"memory is short: large blocks are mapped one by one, as a heap's gaps would not fit; that is {share:.0%} of a step")
     made = Plan(outlook, steps, examples, price, notes=notes)
     if not advise:
         return made

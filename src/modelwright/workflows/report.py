@@ -138,6 +138,8 @@ def _need_packages() -> float:
 
 def _look(run: Run, reporter: Reporter) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     """The findings of a run whose data and model are there; else why there are none."""
+    if run.standings.is_file():
+        return None, ()
     try:
         recipe = load_recipe(run.recipe)
         bundle = load_bundle(run.bundle)

@@ -30,8 +30,8 @@ REPORT_SECONDS = 2.0
 """For drawing the plot and writing the report, as seen on machines of 2026."""
 LEAST_SHARE = 0.2
 """A budget of which less is left for the search than this is too small."""
-STUDY, STANDINGS, PLOT, WINNER = "study.sqlite3", "trials.json", "pareto.png", "run"
-"""Files of the folder, and the folder of the winner's run."""
+STUDY, PLOT = "study.sqlite3", "pareto.png"
+"""Files of the folder."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ def _select(asked: Asked, run: Run | None, reporter: Reporter, started: float) -
         if asked.train:
             reporter.say("winner", f"{standings.best.trial.label} is trained afresh with what is left of {asked.budget}")
             # What a process left there that was stopped before training began.
-            shutil.rmtree(run.path / WINNER, ignore_errors=True)
-            outcome = train_winner(Run.create(contest.name, run.path / WINNER), found, reporter, started)
+            shutil.rmtree(run.winner, ignore_errors=True)
+            outcome = train_winner(Run.create(contest.name, run.winner), found, reporter, started)
     return Selection(run.path, standings.to_json(), time.monotonic() - started, outcome)
 
 
@@ -192,7 +192,7 @@ def _write(run: Run, contest: Contest, found: Found, standings: Standings) -> No
         f"# {standings.verdict()}.\n"
     )
     write_atomic(run.recipe, head + dump_recipe(recommended(contest.asked, found)))
-    run.write_json(run.path / STANDINGS, standings.to_json())
+    run.write_json(run.standings, standings.to_json())
 
 
 def recommended(asked: Asked, found: Found) -> Recipe:
@@ -208,7 +208,7 @@ def _show(run: Run, standings: Standings, plots: bool, reporter: Reporter) -> No
     reporter.show(standings.front_table())
     reporter.say("tie" if standings.tied else "verdict", standings.verdict())
     plot = f" · {PLOT}" if plots else ""
-    reporter.say("ship", f"{run.recipe} · {STANDINGS}{plot}")
+    reporter.say("ship", f"{run.recipe} · {run.standings.name}{plot}")
     reporter.show(f" Train it: modelwright train {run.recipe}")
 
 
@@ -218,10 +218,9 @@ def _resume(run: Run, storage: str | None, reporter: Reporter, started: float) -
         raise InputError("holds no search", where=run.path, expected="a folder made by select")
     asked = Asked.saved(run, "select")
     asked = replace(asked, storage=storage or asked.storage)
-    report, winner = run.path / STANDINGS, run.path / WINNER
-    if not report.is_file() or (asked.train and not (winner / "run.json").is_file()):
+    if not run.standings.is_file() or (asked.train and not Run(run.winner).state.is_file()):
         return _select(asked, run, reporter, started)
-    outcome = train_run(resume=winner, reporter=reporter, started=started - asked.spent) if asked.train else None
-    found = json.loads(report.read_text(encoding="utf-8"))
+    outcome = train_run(resume=run.winner, reporter=reporter, started=started - asked.spent) if asked.train else None
+    found = json.loads(run.standings.read_text(encoding="utf-8"))
     reporter.say("done", f"{run.path} is finished already: {found['verdict']}")
     return Selection(run.path, found, time.monotonic() - started, outcome)

@@ -49,11 +49,13 @@ class Standings:
         metric: the primary one.
         rows: of the trials that were trained.
         front: (trial, rung) that no other beats in score, size, latency and training time together; the best score first.
+        higher_is_better: of the metric.
     """
 
     metric: str
     rows: list[Standing]
     front: list[tuple[Trial, RungResult]]
+    higher_is_better: bool = True
 
     @classmethod
     def of(cls, found: Found, spaces: dict[str, Space]) -> Standings:
@@ -64,7 +66,7 @@ class Standings:
         rows = [
             Standing(trial, trial.last, ties.get(trial.number), _changes(trial, spaces[trial.family])) for trial in ordered if trial.last
         ]
-        return cls(found.job.task.primary, rows, _front(found))
+        return cls(found.job.task.primary, rows, _front(found), found.job.task.higher_is_better)
 
     @property
     def best(self) -> Standing:
@@ -120,10 +122,12 @@ class Standings:
         return table
 
     def to_json(self) -> dict[str, Any]:
-        """`{"metric", "best", "verdict", "trials": [...], "front": [{"trial", "rung"}]}`."""
+        """`{"metric", "higher_is_better", "best", "winner", "tied", "verdict", "trials": [...], "front": [{"trial", "rung"}]}`."""
         return {
             "metric": self.metric,
+            "higher_is_better": self.higher_is_better,
             "best": self.best.trial.number,
+            "winner": self.best.trial.label,
             "tied": [row.trial.number for row in self.tied],
             "verdict": self.verdict(),
             "trials": [

@@ -100,7 +100,7 @@ def look(run: Run, now: float | None = None) -> Glance:
         age=age if rows else None,
         forecast=_forecast(view, rows),
         trials=view.trials,
-        summary=str(view.evaluation.get("summary", "")),
+        summary=str(view.evaluation.get("summary") or view.search.get("verdict", "")),
     )
 
 
@@ -111,7 +111,7 @@ def _primary(rows: list[Mapping[str, Any]]) -> str:
 
 
 def _state(view: View, rows: list[Mapping[str, Any]], age: float | None) -> State:
-    if view.finished:
+    if view.finished or view.search:
         return "finished"
     if not rows:
         return "comparing" if view.trials else "waiting"

@@ -36,10 +36,10 @@ class Families(SectionPart):
                 best[trial.candidate] = trial
         longest = max(trial.seconds for trial in best.values())
         ranked = sorted(best.values(), key=lambda trial: (-round(trial.seconds / longest, 1), -trial.value if better else trial.value))
-        winner = str(view.state.get("details", {}).get("winner", ""))
+        winner = view.winner
         metric = view.primary or "score"
         said = f"{len(view.trials)} short trainings were compared on the validation split, the same seconds for each in a round, the weak ones dropped early. "
-        said += f"The run went on with {winner}." if winner else ""
+        said += f"{view.search['verdict']}." if view.search else f"The run went on with {winner}." if winner else ""
         return [Text(said), Row([_figure(ranked[:MOST], metric, winner), _table(view, ranked, metric, winner)])]
 
 
