@@ -2,8 +2,7 @@
 
     python benchmarks/plan.py profile               # the profile of this machine, a minute
     python benchmarks/plan.py steps                 # memory and time of 64 trainings against their plans, ten minutes
-    python benchmarks/plan.py batch                 # the largest batch under a cap, against trying
-    python benchmarks/plan.py batch 2GB             # the same for processes of about that size
+    python benchmarks/plan.py batch 2GB             # the largest batch under caps of about 2 GB, against trying; ten minutes
     python benchmarks/plan.py published TABLE.csv   # tokens a second of a published table
     python benchmarks/plan.py large                 # a model of 70B on 64 devices: seconds and memory of planning it
 
@@ -146,13 +145,13 @@ def _write(name: str, question: str, rows: list[dict[str, Any]], quantities: tup
     write_page(name, question, lines, rows)
 
 
-def batch(about: str | None = None) -> None:
+def batch(about: str) -> None:
     """The largest batch that a plan says fits under a cap, against what the same trainings need when they are run.
 
     The cap is what a measured batch needed, its blocks mapped one by one, as `train` does under such a cap; the plan should find that batch.
 
     Args:
-        about: measure the batch that is planned to need so much, like `2GB`; None measures small processes, little of which is activations.
+        about: measure the batch that is planned to need so much, like `2GB`.
     """
     rows = []
     base = run_steps(_recipe(ROWS, "mlp", 8, "float32", width=16, depth=1))["base"]
@@ -160,20 +159,18 @@ def batch(about: str | None = None) -> None:
     for values in configurations():
         if values["training"]["optimizer"] != "adamw":
             continue
-        if about is not None:
-            # Many differ by their batch alone.
-            values["training"]["batch_size"] = 8
-            if (key := json.dumps(values)) in seen:
-                continue
-            seen.add(key)
-            values["training"]["batch_size"] = _largest(values, base, parse_bytes(about))
+        # Many differ by their batch alone.
+        values["training"]["batch_size"] = 8
+        if (key := json.dumps(values)) in seen:
+            continue
+        seen.add(key)
+        values["training"]["batch_size"] = _largest(values, base, parse_bytes(about))
         measured = run_steps(values, "mapped")
         found, size = _largest(values, base, measured["peak"]), values["training"]["batch_size"]
         rows.append({"recipe": values, "cap": measured["peak"], "found": found, "true": size, "error": {"batch": found / size - 1}})
         print(_name(values), size, found, flush=True)
-    name = "plan-batch" if about is None else f"plan-batch-{about.lower()}"
-    under = "" if about is None else f", of about {about}"
-    _write(name, f"How near is the largest batch that a plan finds under a cap of resident memory{under}?", rows, ("batch",))
+    question = f"How near is the largest batch that a plan finds under a cap of resident memory, of about {about}?"
+    _write(f"plan-batch-{about.lower()}", question, rows, ("batch",))
     near = sum(abs(row["error"]["batch"]) <= 0.05 for row in rows)
     print(f"within 5 %: {near} of {len(rows)}")
 

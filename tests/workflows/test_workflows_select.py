@@ -65,6 +65,18 @@ def test_from_data_to_a_recipe_and_a_trained_winner(command, table, tmp_path):
     assert code == 0, err
     assert json.loads(out)["best"] == answer["best"]
     assert command("train", folder / "recipe.yaml", "--budget", "30 steps", "--output", tmp_path / "run", "--quiet")[0] == 0
+    # What other verbs say of the search itself.
+    assert json.loads(command("watch", folder, "--json")[1])["state"] == "finished"
+    code, out, _ = command("report", folder, "--json")
+    page = (folder / "report.html").read_text()
+    assert code == 0
+    assert "The comparison of families" in json.loads(out)["sections"]
+    assert "This is a search" in page
+    assert "not finished" not in page
+    code, _, err = command("export", folder, "--to", "torch")
+    assert code == 2
+    assert "it is a search. Take its winner" in " ".join(err.split())
+    assert not (folder / "exports").exists()
 
 
 def test_an_interrupted_search_goes_on_in_the_middle_of_a_rung(table, tmp_path, monkeypatch):

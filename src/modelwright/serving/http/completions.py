@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -113,7 +114,8 @@ class Completions:
         values = drop_neutral(await read_object(request), list(CompletionRequest.model_fields))
         asked, author = validated(CompletionRequest, values), self._author
         author.check_model(asked.model)
-        prompts = self._prompts(asked.prompt)
+        # Long prompts take a while, and other streams must not wait for them.
+        prompts = await asyncio.to_thread(self._prompts, asked.prompt)
         jobs = author.jobs(prompts, asked, default_tokens=COMPLETION_TOKENS, logprobs=asked.logprobs)
         echoed = [author.tokenizer.decode(job.prompt) for job in jobs] if asked.echo else [""] * len(jobs)
         lengths = [len(text) for text in echoed]
@@ -133,7 +135,8 @@ class Completions:
         author.check_model(asked.model)
         if asked.max_completion_tokens is not None:
             asked = asked.model_copy(update={"max_tokens": asked.max_completion_tokens})
-        prompt = author.encode(self._template.render([{"role": one.role, "content": one.text} for one in asked.messages]), "messages")
+        messages = [{"role": one.role, "content": one.text} for one in asked.messages]
+        prompt = await asyncio.to_thread(lambda: author.encode(self._template.render(messages), "messages"))
         logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
         jobs = author.jobs([prompt], asked, default_tokens=CHAT_TOKENS, logprobs=logprobs, stop=self._template.stop)
 
