@@ -54,22 +54,18 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_folders_made_for_what_failed_go_again(tmp_path: Path):
-    (tmp_path / "there").mkdir()
-    with pytest.raises(InputError, match="refused"), written_aside(tmp_path / "there" / "a" / "b" / "c"):
-        raise InputError("refused")
-    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
-    write_atomic(tmp_path / "there" / "a" / "b" / "c", "x")
-    assert (tmp_path / "there" / "a" / "b" / "c").read_text() == "x"
-
-
 def test_a_run_without_a_model_says_why_and_what_to_do(tmp_path: Path):
     run = Run(tmp_path)
     assert "not finished. Go on with it: modelwright train --resume" in str(run.lacks("model"))
+    run.write_json(run.comparison, {"verb": "select"})
+    assert "Go on with it: modelwright select --resume" in str(run.lacks("model"))
+    run.write_json(run.state, {})
+    assert "Go on with it: modelwright train --resume" in str(run.lacks("model"))
     run.write_json(run.standings, {})
-    assert "it is a search. Train its winner: modelwright train" in str(run.lacks("model"))
     run.winner.mkdir()
-    assert str(run.winner) in str(run.lacks("model"))
+    assert "it is a search. Train its winner: modelwright train" in str(run.lacks("model"))
+    Run(run.winner).bundle.mkdir()
+    assert f"Take its winner: {run.winner}" in str(run.lacks("model"))
 
 
 def test_a_file_never_replaces_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,7 +1,11 @@
 """Room: when a training's blocks are mapped, and that looking changes nothing."""
 
+import gc
+import weakref
+
 import pytest
 import torch
+from torch import nn
 
 from modelwright.data.shape import made_up_batch, parse_shape
 from modelwright.models.network import build_network
@@ -32,7 +36,7 @@ def training():
 @pytest.fixture
 def told(monkeypatch):
     seen = []
-    monkeypatch.setattr(room, "map_blocks", lambda: seen.append("map"))
+    monkeypatch.setattr(room, "map_blocks", lambda: seen.append("map") is None)
     monkeypatch.setattr(room, "keep_heap", lambda: seen.append("heap"))
     return seen
 
@@ -65,3 +69,32 @@ def test_looking_changes_neither_weights_nor_random_numbers(training):
     assert all(parameter.grad is None for parameter in network.parameters())
     # At least the stream of 2 blocks, at most a hundred times as much.
     assert 2 * 32 * 32 * 4 < kept < 100 * 2 * 32 * 32 * 4
+
+
+class Named(nn.Module):
+    """A plain network that reads the input `x`."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10), nn.Tanh())
+
+    def forward(self, inputs):
+        return self.inner(inputs["x"])
+
+
+def test_weights_are_not_counted_as_kept_and_nothing_is_held_on_to():
+    network = Named()
+    weight = weakref.ref(network.inner[0].weight)
+    assert room.kept_bytes(network, {"x": torch.randn(5, 1000)}) < 12_000
+    del network
+    gc.collect()
+    assert weight() is None
+
+
+def test_a_network_that_cannot_be_traced_is_taken_to_be_short(training, told, monkeypatch):
+    def fails(*given):
+        raise TypeError("from outside")
+
+    monkeypatch.setattr(room, "machine_memory", lambda: 1)
+    monkeypatch.setattr(room, "Outlook", fails)
+    assert room.make_room(*training)

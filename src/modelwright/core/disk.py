@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from modelwright.core.errors import InputError
@@ -48,11 +48,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to make a file or a folder at; it is synced and takes the place of `path` when the block ends well.
-
-    Folders above `path` that were made for this are removed again when it does not.
-    """
-    new = [folder for folder in path.parents if not folder.exists()]
+    """A path beside `path` to make a file or a folder at; it is synced and takes the place of `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     made = aside / path.name
@@ -64,10 +60,6 @@ def written_aside(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-        with suppress(OSError):
-            for folder in new:
-                # What holds something, if only what was written here, stays.
-                folder.rmdir()
 
 
 def _swap(made: Path, path: Path, old: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from itertools import count
 from pathlib import Path
@@ -152,11 +152,18 @@ class Run:
     def lacks(self, what: str) -> InputError:
         """The error of whoever needs `what` of this run while it isn't there: why, and what to do."""
         if not self.standings.is_file():
-            return InputError(
-                f"has no {what}: the run is not finished", where=self.path, remedy=f"Go on with it: modelwright train --resume {self.path}"
-            )
-        remedy = f"Take its winner: {self.winner}" if self.winner.is_dir() else f"Train its winner: modelwright train {self.recipe}"
+            again = f"Go on with it: modelwright {self._verb()} --resume {self.path}"
+            return InputError(f"has no {what}: the run is not finished", where=self.path, remedy=again)
+        trained = Run(self.winner).bundle.is_dir()
+        remedy = f"Take its winner: {self.winner}" if trained else f"Train its winner: modelwright train {self.recipe}"
         return InputError(f"has no {what}: it is a search", where=self.path, remedy=remedy)
+
+    def _verb(self) -> str:
+        """What goes on with the run: the verb that compares until training begins."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if not self.state.is_file():
+                return str(json.loads(self.comparison.read_text(encoding="utf-8"))["verb"])
+        return "train"
 
     def write_json(self, path: Path, value: Any) -> None:
         """Write `value` to `path` atomically, as JSON."""

@@ -6,7 +6,8 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def export(
     target = targets[name]()
     target.check(subject)
     check_place(folder)
-    with disk_errors(folder), written_aside(folder) as aside:
+    with disk_errors(folder), _or_no_folder(folder.parent), written_aside(folder) as aside:
         aside.mkdir()
         if subject.schema.kind == "text" and subject.schema.text.tokenizer:
             (aside / TOKENIZER).write_bytes(subject.schema.text.tokenizer.encode())
@@ -117,6 +118,19 @@ def export(
         record["files"] = {str(file.relative_to(aside)): _digest(file) for file in sorted(aside.rglob("*")) if file.is_file()}
         (aside / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return Export(folder, name, comparison, latency, record)
+
+
+@contextmanager
+def _or_no_folder(folder: Path) -> Iterator[None]:
+    """Leave no empty folder where there was none when the block fails."""
+    new = not folder.exists()
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _record(

@@ -218,6 +218,7 @@ class Recorder(TorchDispatchMode):
         """Begin anew with what is in memory now."""
         self._work.clear()
         self._before = set(self._live.values())
+        self._divided.clear()
         self._events = [(block, True, self.phase) for block in self._live.values()]
 
     def trace(self) -> Trace:

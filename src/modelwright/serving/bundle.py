@@ -99,7 +99,7 @@ def load_bundle(path: Path | str) -> Bundle:
     path = Path(path)
     if (path / "model" / "bundle.json").is_file():
         path = path / "model"
-    elif (path / "recipe.yaml").is_file() and not (path / "model").exists():
+    elif any((path / name).is_file() for name in ("recipe.yaml", "comparison.json")) and not (path / "model").exists():
         raise Run(path).lacks("model")
     values = _read_json(path / "bundle.json")
     if isinstance(found := values.get("format"), int) and found != FORMAT:

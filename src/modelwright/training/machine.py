@@ -41,9 +41,16 @@ def map_blocks() -> bool:
 
     A heap comes to hold as much in gaps as in blocks, or more; so there are none, but every step takes its memory afresh, page by page.
     """
-    if not _tell_glibc({_M_MMAP_MAX: MOST_MAPPED, _M_MMAP_THRESHOLD: LARGE, _M_TRIM_THRESHOLD: LARGE}):
+    return _tell_glibc({_M_MMAP_MAX: MOST_MAPPED, _M_MMAP_THRESHOLD: LARGE, _M_TRIM_THRESHOLD: LARGE}) and give_back()
+
+
+def give_back() -> bool:
+    """Have glibc give back what it holds and nothing uses; False where there is no such call."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError, TypeError):
         return False
-    return ctypes.CDLL(None).malloc_trim(0) >= 0
+    return True
 
 
 def _tell_glibc(settings: dict[int, int]) -> bool:

@@ -62,11 +62,13 @@ def expect(timed: Probe) -> Expectation | None:
                 if isinstance(machine, Processor)
                 else outlook
             )
-            foretold = {MEMORY: float(max(plain.memory.needed - plain.memory.reserve, used_bytes()))}
-            if not job.training.compile:
-                foretold[STEP] = plain.seconds.value
             # A heap that the choice of settings has made larger stays so.
-            memory = max(outlook.memory.needed - outlook.memory.reserve, used_bytes())
+            kept = 0 if outlook.memory.mapped else used_bytes()
+            memory = max(outlook.memory.needed - outlook.memory.reserve, kept)
+            # Trainings with mapped blocks tell nothing of others.
+            foretold = {} if outlook.memory.mapped else {MEMORY: float(max(plain.memory.needed - plain.memory.reserve, kept))}
+            if not (outlook.memory.mapped or job.training.compile):
+                foretold[STEP] = plain.seconds.value
         except InputError:
             return None
     return Expectation(outlook.seconds, memory, foretold)

@@ -255,7 +255,10 @@ def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool)
         notes.append("this machine has no profile yet: run modelwright doctor --profile once for better times")
     if outlook.memory.mapped:
         share = outlook.trace.allocated / MAPPING / outlook.seconds.value
-        notes.append(f"memory is short: large blocks are mapped one by one, as a heap's gaps would not fit; that is {share:.0%} of a step")
+        notes.append(
+            "memory is short: where the machine or its container has no more, training maps large blocks one by one, as a heap's gaps would "
+            f"not fit; that is {share:.0%} of a step"
+        )
     made = Plan(outlook, steps, examples, price, notes=notes)
     if not advise:
         return made

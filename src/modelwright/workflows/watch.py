@@ -72,6 +72,9 @@ def watch(run: Path | str, *, once: bool = False, interval: float = 1.0, reporte
 def _open(path: Path) -> Run:
     """The run, whose folder may be so young that nothing but its log or its metrics lie in it."""
     run = Run(path)
+    if run.standings.is_file() and Run(run.winner).log.is_file():
+        # A search that trains its winner.
+        run = Run(run.winner)
     if run.metrics.is_file() or run.log.is_file():
         return run
     return Run.open(path)

@@ -6,8 +6,9 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 from starlette.requests import Request
@@ -19,6 +20,8 @@ from modelwright.serving.http.errors import json_response
 from modelwright.serving.http.reading import Body, GoneError, read_object, unless_gone, validated, wrong
 from modelwright.serving.http.stream import EventStream
 from modelwright.serving.http.writing import Author, Settings, Text, drop_neutral
+
+T = TypeVar("T")
 
 COMPLETION_TOKENS = 16
 """New tokens of a completion where nothing is said, as the interface has it."""
@@ -108,14 +111,14 @@ class Completions:
 
     def __init__(self, author: Author, template: ChatTemplate) -> None:
         self._author, self._template = author, template
+        self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
 
     async def complete(self, request: Request) -> Response:
         """Continue texts."""
         values = drop_neutral(await read_object(request), list(CompletionRequest.model_fields))
         asked, author = validated(CompletionRequest, values), self._author
         author.check_model(asked.model)
-        # Long prompts take a while, and other streams must not wait for them.
-        prompts = await asyncio.to_thread(self._prompts, asked.prompt)
+        prompts = await self._aside(lambda: self._prompts(asked.prompt))
         jobs = author.jobs(prompts, asked, default_tokens=COMPLETION_TOKENS, logprobs=asked.logprobs)
         echoed = [author.tokenizer.decode(job.prompt) for job in jobs] if asked.echo else [""] * len(jobs)
         lengths = [len(text) for text in echoed]
@@ -136,7 +139,7 @@ class Completions:
         if asked.max_completion_tokens is not None:
             asked = asked.model_copy(update={"max_tokens": asked.max_completion_tokens})
         messages = [{"role": one.role, "content": one.text} for one in asked.messages]
-        prompt = await asyncio.to_thread(lambda: author.encode(self._template.render(messages), "messages"))
+        prompt = await self._aside(lambda: author.encode(self._template.render(messages), "messages"))
         logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
         jobs = author.jobs([prompt], asked, default_tokens=CHAT_TOKENS, logprobs=logprobs, stop=self._template.stop)
 
@@ -152,6 +155,10 @@ class Completions:
 
         reply = Reply("chat.completion", "chat.completion.chunk", choice, delta, len(prompt), {"role": "assistant", "content": ""})
         return await self._reply(request, jobs, asked, reply)
+
+    async def _aside(self, encode: Callable[[], T]) -> T:
+        """Encode prompts, one after the other, while other streams go on."""
+        return await asyncio.get_running_loop().run_in_executor(self._encoder, encode)
 
     def _prompts(self, prompt: str | list[int] | list[str] | list[list[int]] | None) -> list[tuple[int, ...]]:
         """The tokens of each prompt of a request.
