@@ -203,7 +203,7 @@ def test_a_key_is_asked_for(open_page):
         page.locator(".answer").wait_for()
         assert page.get_by_role("alert").count() == 0
         page.get_by_text("Ask from a program").click()
-        assert "Authorization: Bearer $MODELWRIGHT_API_KEY" in page.locator("pre code").inner_text()
+        page.locator("pre code", has_text="Authorization: Bearer $MODELWRIGHT_API_KEY").wait_for()
         assert "open-sesame" not in page.locator("pre code").inner_text()
 
 

@@ -127,7 +127,11 @@ def preparation_notes(report: Mapping[str, Any]) -> list[str]:
     """What a preparation read, set aside and dropped, a clause each."""
     notes = []
     if read := report.get("read"):
-        notes.append(f"{read['documents']:,} documents of {read['bytes']:,} bytes were read, and split {report.get('split', 'as given')}")
+        many = read["documents"] != 1
+        documents = f"{read['documents']:,} documents" if many else "1 document"
+        notes.append(
+            f"{documents} of {read['bytes']:,} bytes {'were' if many else 'was'} read, and split {report.get('split', 'as given')}"
+        )
     notes += [f"set aside: {count:,} by the reason `{reason}`" for reason, count in report.get("set_aside", {}).items()]
     notes += [f"dropped: {row['documents']:,} by the filter `{name}` ({row['says']})" for name, row in report.get("dropped", {}).items()]
     broken = report.get("broken", {})

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Generator, nn
 
 from modelwright.core.config import Config
@@ -84,17 +85,24 @@ def robustness(
         perturbation = part()  # pyright: ignore[reportCallIssue]
         if not perturbation.suits(split.schema):
             continue
-        points = []
+        points: list[tuple[float, Estimate]] = []
+        last: Batches | None = None
         for strength in (0.0, *perturbation.strengths):
             if time.monotonic() > deadline:
                 return courses
-            points.append((strength, _judged(network, task, split, perturbation, strength, replicates, seed)))
+            perturbed = perturbation.perturb(split, strength, generator(seed, "perturbation", perturbation.name))
+            if last is not None and _same(last, perturbed):
+                # Less than a pixel more, or the like.
+                continue
+            last = perturbed
+            points.append((strength, evaluate(network, task, perturbed, replicates=replicates, seed=seed).estimates[task.primary]))
         courses.append(Course(perturbation.title, perturbation.unit, tuple(points)))
     return courses
 
 
-def _judged(
-    network: nn.Module, task: Task, split: Split, perturbation: PerturbationConfig, strength: float, replicates: int, seed: int
-) -> Estimate:
-    perturbed = perturbation.perturb(split, strength, generator(seed, "perturbation", perturbation.name))
-    return evaluate(network, task, perturbed, replicates=replicates, seed=seed).estimates[task.primary]
+def _same(first: Batches, second: Batches) -> bool:
+    """Whether two splits in memory have the same inputs."""
+    if not (isinstance(first, Split) and isinstance(second, Split)):
+        return False
+    pairs = [(value, second.inputs[name]) for name, value in first.inputs.items()]
+    return all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs)

@@ -33,7 +33,7 @@ def report_page(view: View) -> Page:
     warnings = [f"{problem[:1].upper()}{problem[1:]}." for problem in view.problems]
     if view.search:
         warnings.insert(0, "This is a search: what a run tells of its model comes with the training of what it recommends, recipe.yaml.")
-    elif not view.finished:
+    elif not view.finished and not any(problem.startswith("evaluation.json") for problem in view.problems):
         warnings.insert(0, "This run is not finished: what follows is what there is so far.")
     title = str(view.recipe.get("name") or view.name)
     return Page(

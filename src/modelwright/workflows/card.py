@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from modelwright.core.run import Run
 from modelwright.core.schema import Feature, Schema, describe
 from modelwright.evaluation.summary import Evaluation, label
 from modelwright.metrics.estimate import show
@@ -37,7 +38,7 @@ def card_of(run: Path, bundle: Bundle) -> dict[str, Any]:
             "splits": report.get("splits", {}) if isinstance(report, dict) else {},
             "digest": config.data_digest,
         },
-        "training_seconds": state.get("training_seconds"),
+        "training_seconds": _training_seconds(run),
         "settings": {
             "task": config.task.model_dump(mode="json"),
             "stem": config.stem.model_dump(mode="json"),
@@ -46,6 +47,14 @@ def card_of(run: Path, bundle: Bundle) -> dict[str, Any]:
         "recipe": _recipe(run / "recipe.yaml"),
         "versions": dict(config.versions),
     }
+
+
+def _training_seconds(run: Path) -> float | None:
+    """As measured; None where nothing tells."""
+    try:
+        return Run(run).ledger.entries()["training time"].measured
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _what(schema: Schema) -> str:

@@ -50,11 +50,14 @@ def _gap(view: View) -> list[Block]:
     values = dict(known)
     said = ""
     if "train" in values and view.judged != "train":
-        gap, judged = values["train"].value - values[view.judged].value, values[view.judged]
+        train, judged = values["train"], values[view.judged]
+        gap = train.value - judged.value
         size = f"{100 * abs(gap):.1f} percentage points" if metric in PROPORTIONS else f"{abs(gap):.3g}"
-        apart = not judged.low <= values["train"].value <= judged.high
+        apart = train.low > judged.high or train.high < judged.low
         said = f"On the training split the {label(metric)} is {size} {'higher' if gap > 0 else 'lower'} than on {view.judged}, "
-        said += "more than chance explains." if apart else "which chance can explain."
+        said += (
+            "and the intervals don't overlap: more than chance explains." if apart else "and the intervals overlap: chance may explain it."
+        )
     table = Table(["split", label(metric)], [[name, show(metric, estimate)] for name, estimate in known], "The gap")
     return [
         *([Text(said, "lead")] if said else []),

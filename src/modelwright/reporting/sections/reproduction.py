@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 import yaml
 
@@ -26,7 +27,8 @@ class Reproduction(SectionPart):
         """Commands, versions, recipe."""
         data = view.recipe.get("data")
         path = data.get("path") if isinstance(data, dict) else None
-        where = f"; the data is looked for at {path} from there" if path else ""
+        # A plain name may be that of a set that comes with a library.
+        where = f"; the data is looked for at {path} from there" if path and Path(path).name != path else ""
         blocks: list[Block] = [Code(_commands(view), f"In a shell, beside the run folder{where}")]
         versions = view.bundle.get("versions", {})
         facts = [Fact(name, str(version)) for name, version in versions.items()]

@@ -197,7 +197,7 @@ def _fault(feature: Feature, value: Any) -> str | None:
             right = parse_date(value) is not None
         else:
             right = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
-        return None if right else "a finite number or null is expected, or a date like 2026-11-22"
+        return None if right else "a number of at most 1e300 or null is expected, or a date like 2026-11-22"
     if feature.type == "category":
         if isinstance(value, str):
             return None if len(value) <= LONGEST_TEXT else f"the text is longer than {LONGEST_TEXT:,} characters"
