@@ -244,7 +244,7 @@ class Recorder(TorchDispatchMode):
         """From now on, so many bytes of a block of `whole` bytes are written to, and the others aren't."""
         key = _key(tensor)
         self._end_division(key, again=True)
-        pair = self._divided[key] = _Block(touched, "forward", "activations"), _Block(whole - touched, "forward", "untouched")
+        pair = self._divided[key] = _Block(touched, "forward", "activations"), _Block(max(0, whole - touched), "forward", "untouched")
         for block in pair:
             self._events.append((block, True, self.phase))
 
