@@ -2,7 +2,8 @@
 
     python benchmarks/steps.py '{"data": {"path": "shape:text,vocabulary=512"}, "model": "lstm", "training": {"precision": "float32"}}'
 
-With `mapped` as a second argument large blocks are mapped one by one, as `train` does where memory is short. On a CPU `peak` is the most memory that was resident; on a GPU the most that was allocated.
+With `mapped` as a second argument large blocks are mapped one by one, as `train` does where memory is short.
+On a CPU `peak` is the most memory that was resident; on a GPU the most that was allocated.
 """
 
 from __future__ import annotations

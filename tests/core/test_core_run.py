@@ -62,10 +62,10 @@ def test_a_run_without_a_model_says_why_and_what_to_do(tmp_path: Path):
     run.write_json(run.state, {})
     assert "Go on with it: modelwright train --resume" in str(run.lacks("model"))
     run.write_json(run.standings, {})
-    run.winner.mkdir()
+    run.winner.path.mkdir()
     assert "it is a search. Train its winner: modelwright train" in str(run.lacks("model"))
-    Run(run.winner).bundle.mkdir()
-    assert f"Take its winner: {run.winner}" in str(run.lacks("model"))
+    run.winner.bundle.mkdir()
+    assert f"Take its winner: {run.winner.path}" in str(run.lacks("model"))
 
 
 def test_a_file_never_replaces_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -16,15 +16,15 @@ from modelwright.workflows.tracing import Subject
 TEXT = "shape:text,vocabulary=300"
 
 
-@pytest.fixture
-def training():
+@pytest.fixture(params=["float32", "auto"])
+def training(request):
     settings = [
         "model.width=32",
         "model.depth=2",
         "model.dropout=0.3",
         "data.context=32",
         "training.batch_size=16",
-        "training.precision=float32",
+        f"training.precision={request.param}",
     ]
     recipe = chosen_recipe(TEXT, settings, {"model.family": "transformer"})
     schema = parse_shape(TEXT, 32).schema
@@ -43,7 +43,7 @@ def told(monkeypatch):
 
 def test_blocks_are_mapped_only_where_memory_is_short(training, told, monkeypatch):
     held = room.used_bytes()
-    for memory, way in ((held + (8 << 30), "heap"), (held + (1 << 20), "map")):
+    for memory, way in ((held + (8 << 30), "heap"), (held // 2, "map")):
         monkeypatch.setattr(room, "machine_memory", lambda memory=memory: memory)
         assert room.make_room(*training) == (way == "map")
         assert told.pop() == way

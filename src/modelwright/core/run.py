@@ -80,9 +80,9 @@ class Run:
         return self.path / "trials.json"
 
     @property
-    def winner(self) -> Path:
-        """Folder of the run of what a search recommends, where that was trained at once."""
-        return self.path / "run"
+    def winner(self) -> Run:
+        """The run of what a search recommends, where that is trained at once."""
+        return Run(self.path / "run")
 
     @property
     def samples(self) -> Path:
@@ -154,8 +154,8 @@ class Run:
         if not self.standings.is_file():
             again = f"Go on with it: modelwright {self._verb()} --resume {self.path}"
             return InputError(f"has no {what}: the run is not finished", where=self.path, remedy=again)
-        trained = Run(self.winner).bundle.is_dir()
-        remedy = f"Take its winner: {self.winner}" if trained else f"Train its winner: modelwright train {self.recipe}"
+        trained = self.winner.bundle.is_dir()
+        remedy = f"Take its winner: {self.winner.path}" if trained else f"Train its winner: modelwright train {self.recipe}"
         return InputError(f"has no {what}: it is a search", where=self.path, remedy=remedy)
 
     def _verb(self) -> str:

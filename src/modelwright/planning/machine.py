@@ -174,7 +174,7 @@ class Processor:
         seconds = self.correction * self.profile.step_seconds(step.trace)
         if not self.memory(step, layout).mapped:
             return Range.around(seconds, self.spread)
-        return Range.around(seconds + step.trace.allocated / MAPPING, max(self.spread, MAPPING_SPREAD))
+        return Range.around(seconds + mapping_seconds(step.trace), max(self.spread, MAPPING_SPREAD))
 
     def moving_share(self, step: Step) -> float:
         """By the profile."""
@@ -184,6 +184,11 @@ class Processor:
 def _moving(trace: Trace) -> Trace:
     """The part of a trace without products, convolutions and the update."""
     return replace(trace, work={kind: work for kind, work in trace.work.items() if not work.flops and kind.phase != "update"})
+
+
+def mapping_seconds(trace: Trace) -> float:
+    """What mapping a step's blocks one by one takes."""
+    return trace.allocated / MAPPING
 
 
 def heap_gaps(trace: Trace) -> float:

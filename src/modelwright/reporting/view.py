@@ -48,6 +48,7 @@ class View:
         samples: what a language model wrote while it learnt.
         trials: of the comparison, in the order they were done.
         search: what a finished search came to; empty if this is none.
+        trains_winner: whether a search goes on to train what it recommends.
         findings: what was found with data and model at hand; empty if they never were.
         bundle: of `bundle.json`.
         bundle_bytes: size of the bundle's files.
@@ -64,6 +65,7 @@ class View:
     samples: tuple[Mapping[str, Any], ...] = ()
     trials: tuple[Trial, ...] = ()
     search: Mapping[str, Any] = field(default_factory=dict)
+    trains_winner: bool = False
     findings: Mapping[str, Any] = field(default_factory=dict)
     bundle: Mapping[str, Any] = field(default_factory=dict)
     bundle_bytes: int = 0
@@ -161,6 +163,7 @@ def read_view(run: Run, findings: Mapping[str, Any] | None = None, notes: tuple[
         samples=read(run.samples, rows, ()),
         trials=read_trials(comparison),
         search=read(run.standings, _search, {}),
+        trains_winner=bool(comparison.get("train")),
         findings=dict(findings) if findings is not None else read(run.findings, _mapping, {}),
         bundle=bundle,
         bundle_bytes=_size(run.bundle),

@@ -19,7 +19,7 @@ from modelwright.data.dataset import load
 from modelwright.data.shape import PREFIX, parse_shape
 from modelwright.planning.devices import Device, device_of, find_device
 from modelwright.planning.layout import Layout, parse_layout
-from modelwright.planning.machine import MAPPING, Accelerator, Machine, Processor
+from modelwright.planning.machine import Accelerator, Machine, Processor, mapping_seconds
 from modelwright.training.machine import prepare_machine
 from modelwright.training.precision import PRECISION_GAIN
 from modelwright.training.steps import plan_steps
@@ -254,7 +254,7 @@ def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool)
     if isinstance(outlook.machine, Processor) and not outlook.machine.profile.samples:
         notes.append("this machine has no profile yet: run modelwright doctor --profile once for better times")
     if outlook.memory.mapped:
-        share = outlook.trace.allocated / MAPPING / outlook.seconds.value
+        share = mapping_seconds(outlook.trace) / outlook.seconds.value
         notes.append(
             "memory is short: where the machine or its container has no more, training maps large blocks one by one, as a heap's gaps would "
             f"not fit; that is {share:.0%} of a step"

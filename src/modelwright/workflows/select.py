@@ -144,8 +144,8 @@ def _select(asked: Asked, run: Run | None, reporter: Reporter, started: float) -
         if asked.train:
             reporter.say("winner", f"{standings.best.trial.label} is trained afresh with what is left of {asked.budget}")
             # What a process left there that was stopped before training began.
-            shutil.rmtree(run.winner, ignore_errors=True)
-            outcome = train_winner(Run.create(contest.name, run.winner), found, reporter, started)
+            shutil.rmtree(run.winner.path, ignore_errors=True)
+            outcome = train_winner(Run.create(contest.name, run.winner.path), found, reporter, started)
     return Selection(run.path, standings.to_json(), time.monotonic() - started, outcome)
 
 
@@ -218,9 +218,9 @@ def _resume(run: Run, storage: str | None, reporter: Reporter, started: float) -
         raise InputError("holds no search", where=run.path, expected="a folder made by select")
     asked = Asked.saved(run, "select")
     asked = replace(asked, storage=storage or asked.storage)
-    if not run.standings.is_file() or (asked.train and not Run(run.winner).state.is_file()):
+    if not run.standings.is_file() or (asked.train and not run.winner.state.is_file()):
         return _select(asked, run, reporter, started)
-    outcome = train_run(resume=run.winner, reporter=reporter, started=started - asked.spent) if asked.train else None
+    outcome = train_run(resume=run.winner.path, reporter=reporter, started=started - asked.spent) if asked.train else None
     found = json.loads(run.standings.read_text(encoding="utf-8"))
     reporter.say("done", f"{run.path} is finished already: {found['verdict']}")
     return Selection(run.path, found, time.monotonic() - started, outcome)

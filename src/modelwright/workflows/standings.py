@@ -55,7 +55,7 @@ class Standings:
     metric: str
     rows: list[Standing]
     front: list[tuple[Trial, RungResult]]
-    higher_is_better: bool = True
+    higher_is_better: bool
 
     @classmethod
     def of(cls, found: Found, spaces: dict[str, Space]) -> Standings:

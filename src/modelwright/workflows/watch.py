@@ -72,9 +72,6 @@ def watch(run: Path | str, *, once: bool = False, interval: float = 1.0, reporte
 def _open(path: Path) -> Run:
     """The run, whose folder may be so young that nothing but its log or its metrics lie in it."""
     run = Run(path)
-    if run.standings.is_file() and Run(run.winner).log.is_file():
-        # A search that trains its winner.
-        run = Run(run.winner)
     if run.metrics.is_file() or run.log.is_file():
         return run
     return Run.open(path)
@@ -87,6 +84,9 @@ def look(run: Run, now: float | None = None) -> Glance:
         run: its folder.
         now: the time, as `time.time()` gives it.
     """
+    if run.standings.is_file() and run.winner.log.is_file():
+        # A search that trains its winner.
+        run = run.winner
     view = read_view(run)
     age = None
     with contextlib.suppress(OSError):
@@ -114,7 +114,7 @@ def _primary(rows: list[Mapping[str, Any]]) -> str:
 
 
 def _state(view: View, rows: list[Mapping[str, Any]], age: float | None) -> State:
-    if view.finished or view.search:
+    if view.finished or (view.search and not view.trains_winner):
         return "finished"
     if not rows:
         return "comparing" if view.trials else "waiting"
