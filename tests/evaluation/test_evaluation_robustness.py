@@ -111,6 +111,24 @@ class Column(nn.Module):
         return self.factor * inputs["numbers"][:, :1]
 
 
+class Bright(nn.Module):
+    """Says whether a picture's corner is bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, inputs):
+        return self.factor * (inputs["image"][:, 0, :1, 0].float() - 100)
+
+
+def test_strengths_that_come_to_the_same_are_judged_once():
+    for size, strengths in ((8, [0, 0.05, 0.25]), (40, [0, 0.05, 0.1, 0.15, 0.25])):
+        split = images(size=size)
+        courses = {course.name: course for course in robustness(Bright(), BinaryConfig().build(split.schema), split, replicates=0)}
+        assert [strength for strength, _ in courses["shift"].points] == strengths
+
+
 def test_robustness_falls_from_the_clean_score():
     split = table()
     courses = robustness(Column(), BinaryConfig().build(split.schema), split, replicates=50)

@@ -18,6 +18,7 @@ from rich.console import Console
 from modelwright.core.errors import InputError
 from modelwright.core.run import Run
 from modelwright.data.dataset import load
+from modelwright.reporting.blocks import Text
 from modelwright.reporting.charts import row_names
 from modelwright.reporting.drawing import plot
 from modelwright.reporting.page import render, report_page
@@ -219,6 +220,14 @@ def test_an_unfinished_run_says_so(runs, tmp_path):
     reader, html = read(report(run).path)
     assert "not finished" in html
     assert {"training", "data", "reproduction"} <= set(reader.sections)
+
+
+@pytest.mark.parametrize(("train", "says"), [((1.0, 0.97, 1.0), "intervals overlap"), ((1.0, 0.995, 1.0), "more than chance explains")])
+def test_a_gap_is_more_than_chance_only_where_intervals_are_apart(train, says):
+    estimates = {"train": train, "test": (0.93, 0.70, 0.988)}
+    splits = {name: {"accuracy": dict(zip(("value", "low", "high"), numbers, strict=True))} for name, numbers in estimates.items()}
+    blocks = sections["generalization"]().blocks(View("run", evaluation={"primary": "accuracy", "splits": splits}))
+    assert says in next(block.text for block in blocks if isinstance(block, Text))
 
 
 def test_trials_are_read_as_far_as_they_are_known():

@@ -12,6 +12,8 @@ from rich.console import Console
 from modelwright.core.run import Run
 from modelwright.reporting.braille import Canvas, Curve, chart
 from modelwright.reporting.live import picture
+from modelwright.serving.bundle import load_bundle
+from modelwright.workflows.card import card_of
 from modelwright.workflows.watch import look
 
 
@@ -141,3 +143,28 @@ def test_a_chart_has_its_extremes_at_its_axis():
     assert lines[-1].plain.rstrip().endswith("end")
     assert all(line.cell_len <= 30 for line in lines)
     assert chart([Curve([0.5], [float("nan")])], 30, 8, labels=[])
+
+
+def test_a_search_is_finished_when_its_winner_is(run, tmp_path):
+    folder = Run(tmp_path / "search")
+    folder.path.mkdir()
+    trials = [{"candidate": "mlp", "seconds": 1.0, "value": 0.9}]
+    folder.write_json(folder.comparison, {"verb": "select", "train": True, "trials": trials})
+    assert look(folder).state == "comparing"
+    folder.write_json(folder.standings, {"metric": "accuracy", "winner": "mlp", "verdict": "mlp is better"})
+    assert look(folder).state == "comparing"
+    shutil.copytree(run, folder.winner.path)
+    glance = look(folder)
+    assert glance.state == "finished"
+    assert glance.name == "run"
+    assert glance.rows
+    shutil.rmtree(folder.winner.path)
+    folder.write_json(folder.comparison, {"verb": "select", "train": False, "trials": trials})
+    glance = look(folder)
+    assert (glance.state, glance.summary) == ("finished", "mlp is better")
+
+
+def test_a_card_tells_the_seconds_that_were_measured(run):
+    seconds = card_of(run, load_bundle(run))["training_seconds"]
+    assert seconds == Run(run).ledger.entries()["training time"].measured > 0
+    assert card_of(run / "model", load_bundle(run))["training_seconds"] is None
