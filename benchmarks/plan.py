@@ -2,6 +2,7 @@
 
     python benchmarks/plan.py profile               # the profile of this machine, a minute
     python benchmarks/plan.py steps                 # memory and time of 64 trainings against their plans, ten minutes
+    python benchmarks/plan.py compiled              # the same of every fourth of them, compiled; a quarter of an hour
     python benchmarks/plan.py batch 2GB             # the largest batch under caps of about 2 GB, against trying; ten minutes
     python benchmarks/plan.py published TABLE.csv   # tokens a second of a published table
     python benchmarks/plan.py large                 # a model of 70B on 64 devices: seconds and memory of planning it
@@ -105,11 +106,23 @@ def run_steps(values: dict[str, Any], *more: str) -> dict[str, float]:
 
 def steps() -> None:
     """Peak memory and seconds a step of every configuration, planned and measured."""
+    _compare("plan-steps", "How near do plans come to memory and time of a step on this CPU?", list(configurations()))
+
+
+def compiled() -> None:
+    """The same of some, with `torch.compile`."""
+    some = list(configurations())[::4]
+    for values in some:
+        values["training"]["compile"] = True
+    _compare("plan-compiled", "How near do plans come to memory and time of a compiled step on this CPU?", some)
+
+
+def _compare(name: str, question: str, recipes: list[dict[str, Any]]) -> None:
     base = run_steps(_recipe(ROWS, "mlp", 8, "float32", width=16, depth=1))["base"]
     machine = this_cpu(base=base)
     machine = machine.__class__(machine.name, machine.limit, base, machine.profile)
     rows = []
-    for values in configurations():
+    for values in recipes:
         outlook = Outlook(subject_of(values), machine, Layout())
         forecast = {"memory": outlook.memory.peak, "seconds": outlook.seconds.value}
         measured = run_steps(values)
@@ -122,7 +135,7 @@ def steps() -> None:
         row["error"] = {name: forecast[name] / row["measured"][name] - 1 for name in forecast}
         rows.append(row)
         print(_name(values), {name: f"{error:+.1%}" for name, error in row["error"].items()}, flush=True)
-    _write("plan-steps", "How near do plans come to memory and time of a step on this CPU?", rows, ("memory", "seconds"))
+    _write(name, question, rows, ("memory", "seconds"))
 
 
 def _name(values: dict[str, Any]) -> str:
@@ -284,5 +297,5 @@ def profile() -> None:
 
 if __name__ == "__main__":
     prepare_machine()
-    parts = {"profile": profile, "steps": steps, "batch": batch, "published": published, "large": large}
+    parts = {"profile": profile, "steps": steps, "compiled": compiled, "batch": batch, "published": published, "large": large}
     parts[sys.argv[1]](*sys.argv[2:])

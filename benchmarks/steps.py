@@ -38,7 +38,7 @@ def main() -> None:
     schema = parse_shape(recipe.data.path, recipe.data.context).schema
     subject = Subject.of(recipe, schema, device.type)
     recipe = subject.recipe
-    training = recipe.training.replace(compile=False, optimizer=recipe.training.optimizer.resolved(device))
+    training = recipe.training.replace(compile=recipe.training.compile is True, optimizer=recipe.training.optimizer.resolved(device))
     base = held_bytes()
     task = recipe.task.build(schema)
     network = build_network(schema, recipe.model, task.outputs, stem=recipe.stem, head=recipe.head).to(device)

@@ -34,8 +34,8 @@ def traced(name, batch=4, *, values=False, clock=None, context=16, **training):
     schema = parse_shape(path, context).schema
     family = families[model["family"]].model_validate(model)
     task = choose_task(schema).build(schema)
-    settings = {"precision": "float32", "optimizer": "adamw", **training}
-    config = TrainingConfig(budget=Budget(10, "steps"), batch_size=batch, compile=False, memory_format="contiguous", **settings)
+    settings = {"precision": "float32", "optimizer": "adamw", "compile": False, **training}
+    config = TrainingConfig(budget=Budget(10, "steps"), batch_size=batch, memory_format="contiguous", **settings)
     config = config.replace(optimizer=config.optimizer.resolved(torch.device("cpu")))
     if values:
         torch.manual_seed(0)

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from modelwright.cli import main
 from modelwright.core.disk import write_atomic
@@ -15,6 +16,7 @@ from modelwright.workflows.ladder import ladder
 from modelwright.workflows.pricing import Price
 from modelwright.workflows.recipe import chosen_recipe, dump_recipe
 from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.rung_jobs import makespan, shared_pricing
 from modelwright.workflows.rung_plan import FEWEST_STEPS, Guess, guess_target, plan_rungs, shapes
 from modelwright.workflows.rung_runs import climb_all
 from modelwright.workflows.rungs import Climb, Metric, Rung, branch_point, data_per_step, read_results, rung_recipe
@@ -149,6 +151,59 @@ def test_many_steps_go_before_large_sizes(digits):
     guess = Guess(prices.of(sizes[-1][1]), 20.0)
     assert min(rung.steps[0] for rung in plan_rungs(job, 200.0, guess, prices, sizes)) >= FEWEST_STEPS[0]
     assert min(rung.steps[0] for rung in plan_rungs(job, 2.0, guess, prices, sizes)) >= FEWEST_STEPS[-1]
+
+
+def test_small_sizes_have_steps_enough_and_large_ones_more(digits):
+    job, prices = Job.make(recipe_of(), digits), Prices()
+    sizes = shapes(job.recipe.model, prices, ("width",))
+    rungs = plan_rungs(job, 100.0, Guess(prices.of(sizes[-1][1]), 20.0), prices, sizes)
+    steps = [rung.steps[0] for rung in rungs]
+    assert steps == sorted(steps)
+    assert steps[0] >= min(FEWEST_STEPS)
+    assert steps[-1] > steps[0]
+
+
+def test_several_rungs_at_once_go_farther(digits):
+    job, prices = Job.make(recipe_of(), digits), Prices()
+    sizes = shapes(job.recipe.model, prices, ("width",))
+    guess = Guess(prices.of(sizes[-1][1]), 20.0)
+    one, two = (plan_rungs(job, 20.0, guess, prices, sizes, jobs) for jobs in (1, 2))
+    assert makespan([rung.seconds for rung in two], 2) <= 20.0 < sum(rung.seconds for rung in two)
+    assert two[-1].flops * two[-1].steps[-1] > one[-1].flops * one[-1].steps[-1]
+
+
+def test_whatever_takes_longest_is_begun_first():
+    assert makespan([1, 2, 3, 4], 1) == 10
+    assert makespan([1, 2, 3, 4], 2) == 5
+    assert makespan([1, 1, 4], 2) == 4
+    assert makespan([3, 2], 4) == 3
+
+
+class Measured(Prices):
+    """Prices of a machine on which a step with one thread takes `slower` times as long."""
+
+    def __init__(self, slower: float) -> None:
+        super().__init__()
+        self.slower = slower
+
+    def fresh(self):
+        return self
+
+    def measure(self, model) -> float:
+        return self.of(model).step_seconds * (self.slower if torch.get_num_threads() == 1 else 1)
+
+
+@pytest.mark.parametrize(("slower", "asked", "jobs"), [(1.1, None, 2), (1.9, None, 1), (1.9, 2, 2), (1.1, 1, 1)])
+def test_several_rungs_are_trained_at_once_where_that_saves_time(digits, slower, asked, jobs):
+    model = recipe_of().model
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert shared_pricing(Measured(slower), [model], asked, 100.0)[0] == jobs
+        assert shared_pricing(Measured(slower), [model], asked, 10.0)[0] == (asked or 1), "too short for processes"
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("depth", "least"), [(1, 1), (2, 2), (5, 3)])

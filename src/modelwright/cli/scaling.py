@@ -95,7 +95,7 @@ def ladder(
     budget: str | None = None,
     target_budget: str | None = None,
     run: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
     dials: Several = None,
     data: str | None = None,
     family: str | None = None,
@@ -125,7 +125,7 @@ def ladder(
     run
         Go on to train the target, and write the measurement beside the forecast.
     jobs
-        Rungs that are trained at once, each in a process of its own.
+        Rungs that are trained at once, each in a process of its own; several where that saves time, if not said.
     dials
         What is scaled: width or depth; repeatable, both if not said.
     data

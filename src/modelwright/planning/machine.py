@@ -17,6 +17,8 @@ HEAP_GAPS, CONVOLUTION_GAPS = 0.13, 0.16
 reorder it in memory of their own; fitted on 34 trainings (docs/decisions.md)."""
 CODE = 33e6
 """Bytes of kernels' code and tables that a process loads when it trains."""
+COMPILER = 105e6
+"""Bytes that PyTorch's compiler keeps of what it knows of a network; as measured (LOG.md)."""
 MAPPING = 2.4e9
 """Bytes a second that a process can take afresh from the system, page by page; as seen on a machine of 2026 (LOG.md)."""
 MAPPING_SPREAD = 0.5
@@ -39,6 +41,7 @@ class Step(NamedTuple):
         blocks: of the model.
         micro_batches: forward and backward passes.
         kept: bytes of the best weights, which a run with evaluations keeps.
+        compiled: whether the network is compiled.
     """
 
     trace: Trace
@@ -49,6 +52,7 @@ class Step(NamedTuple):
     blocks: int
     micro_batches: int
     kept: int
+    compiled: bool = False
 
     @property
     def item(self) -> int:
@@ -159,9 +163,10 @@ class Processor:
 
     def memory(self, step: Step, layout: Layout) -> Memory:
         """What is resident when most is used: with the gaps of a heap where twice as many would fit, as they are hard to foretell, else without."""
-        parts, process = bytes_by_part(step.trace.peak), {"process": round(self.base + CODE)}
+        held = self.base + CODE + (COMPILER if step.compiled else 0)
+        parts, process = bytes_by_part(step.trace.peak), {"process": round(held)}
         gaps = heap_gaps(step.trace) + parts.pop("untouched")
-        gaps = max(0.0, gaps + (self.memory_correction - 1) * (sum(parts.values()) + self.base + CODE + gaps))
+        gaps = max(0.0, gaps + (self.memory_correction - 1) * (sum(parts.values()) + held + gaps))
         heap = _with_kept(Memory({**parts, **process, "reserve": round(gaps)}), step, layout, own=True)
         if heap.needed + gaps <= self.limit:
             return heap

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
@@ -171,12 +172,16 @@ class Recorder(TorchDispatchMode):
     Attributes:
         phase: to be set by who runs the step.
         part: what new blocks are for, if they are for anything in particular.
+        timed: whether there is a clock.
     """
+
+    supports_higher_order_operators = True
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         super().__init__()
         self.phase: Phase = "forward"
         self.part: Part | None = None
+        self.timed = clock is not None
         self._clock = clock or (lambda: 0.0)
         self._work: dict[Operation, Work] = defaultdict(Work)
         self._live: dict[int, _Block] = {}
@@ -191,6 +196,16 @@ class Recorder(TorchDispatchMode):
         seconds = self._clock() - began
         if func is torch.ops.prim.device.default:
             return out
+        if not isinstance(func, HigherOrderOperator):
+            self._watch(func, args, kwargs, out, seconds)
+        elif func.name() == "run_and_save_rng_state":
+            # The compiler's way to draw the same at random in both passes.
+            self._watch(args[0], args[1:], kwargs, out[1], seconds)
+        elif func.name() == "run_with_rng_state":
+            self._watch(args[1], args[2:], kwargs, out, seconds)
+        return out
+
+    def _watch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, seconds: float) -> None:
         inputs, outputs = _tensors((args, kwargs)), _tensors(out)
         known = {_key(tensor) for tensor in inputs}
         made = [tensor for tensor in outputs if _key(tensor) not in known]
@@ -205,9 +220,17 @@ class Recorder(TorchDispatchMode):
             self._live[_key(outputs[3])].size = 0
             self._divide(outputs[3], *recurrent_workspace(args[0], args[2])[:2])
         written = _changed(func, args, kwargs) if func._schema.is_mutable else made
-        if written:
+        if written and func is not torch.ops.aten.empty_strided.default:
             self._note(func, args, kwargs, out, inputs, written, seconds)
-        return out
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """What the compiler does is none of the step; what it makes is."""
+        return True
+
+    def note_fused(self, read: list[Tensor], written: list[Tensor]) -> None:
+        """Record a kernel that the compiler makes of several operations, none of which multiplies matrices."""
+        self._add("fused", 0, read, written, 0.0)
 
     def own(self, tensors: Iterable[Tensor], part: Part) -> None:
         """Count the blocks of these tensors as a part, also if they were there before."""
@@ -279,10 +302,13 @@ class Recorder(TorchDispatchMode):
         if name.startswith("_scaled_dot_product") and any(argument is True for argument in args):
             name += " causal"
         in_lists = any(isinstance(argument, list | tuple) and argument and isinstance(argument[0], Tensor) for argument in args)
-        shapes = () if in_lists else tuple(tuple(tensor.shape) for tensor in inputs)
-        dtype = torch.bfloat16 if any(tensor.dtype == torch.bfloat16 for tensor in (*inputs, *written)) else written[0].dtype
+        self._add(name, flops, inputs, written, seconds, shaped=not in_lists)
+
+    def _add(self, name: str, flops: float, read: list[Tensor], written: list[Tensor], seconds: float, *, shaped: bool = True) -> None:
+        shapes = tuple(tuple(tensor.shape) for tensor in read) if shaped else ()
+        dtype = torch.bfloat16 if any(tensor.dtype == torch.bfloat16 for tensor in (*read, *written)) else written[0].dtype
         kind = Operation(name, self.phase, str(dtype).removeprefix("torch."), shapes)
-        self._work[kind] += Work(1, flops, sum(map(_bytes, inputs)), sum(map(_bytes, written)), seconds)
+        self._work[kind] += Work(1, flops, sum(map(_bytes, read)), sum(map(_bytes, written)), seconds)
 
 
 @dataclass(eq=False, slots=True)

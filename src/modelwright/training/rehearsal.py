@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_iter
 
 from modelwright.core.batch import Batch
 from modelwright.core.device import has_values
+from modelwright.planning.compiled import counted_kernels
 from modelwright.planning.trace import Recorder, Trace, typical
 from modelwright.tasks.task import LossTask
 from modelwright.training.activation_checkpointing import checkpoint_activations
+from modelwright.training.compilation import compile_objective
 from modelwright.training.config import TrainingConfig
 from modelwright.training.rule import StepOutcome, SupervisedRule
 
@@ -54,7 +57,7 @@ def rehearse(
     """The trace of a step in the middle of a run.
 
     Args:
-        config: without `auto`, but for `compile`, which is left aside.
+        config: without `auto`, but for `compile`, which then is off.
         network: of fake tensors, or of real ones; changed.
         batch: likewise, of the run's batch size.
         clock: times the kernels over several steps.
@@ -71,10 +74,11 @@ def rehearse(
         precision=config.precision,  # type: ignore[arg-type]
         clip_norm=config.clip_norm,
         accumulation=config.accumulation,
+        wrap=compile_objective if config.compile is True else None,
     )
     recorder = rule.recorder = Recorder(clock)
-    with _marking(network.head, recorder):  # type: ignore[arg-type]
-        return _recorded(rule, recorder, network, batch, config.ema is not None, clock is not None)
+    with counted_kernels(recorder) if config.compile is True else _marking(network.head, recorder):  # type: ignore[arg-type]
+        return _recorded(rule, recorder, network, batch, config)
 
 
 @contextmanager
@@ -95,8 +99,9 @@ def _enter(recorder: Recorder, method: Callable[..., Any], *args: Any, **kwargs:
     return method(*args, **kwargs)
 
 
-def _recorded(rule: _RecordedRule, recorder: Recorder, network: nn.Module, batch: Batch, averaged: bool, timed: bool) -> Trace:
-    for step in range(WARM if timed else 0):
+def _recorded(rule: _RecordedRule, recorder: Recorder, network: nn.Module, batch: Batch, config: TrainingConfig) -> Trace:
+    timed = recorder.timed
+    for step in range(WARM if timed or config.compile is True else 0):
         rule.step(batch, step, 0.4, 0.6)
     with recorder:
         recorder.own(network.parameters(), "parameters")
@@ -105,12 +110,12 @@ def _recorded(rule: _RecordedRule, recorder: Recorder, network: nn.Module, batch
         for parameter in network.parameters():
             if parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
-        recorder.part, recorder.phase = "optimizer", "update"
+        recorder.phase = "update"
         rule._optimizer.step()
-        recorder.part = None
+        recorder.own((leaf for leaf in tree_iter(rule._optimizer.state_dict()["state"]) if isinstance(leaf, Tensor)), "optimizer")
         rule._optimizer.zero_grad()
         # The average is kept here, as a fake network can't be copied.
-        live = [tensor for tensor in network.state_dict().values() if averaged and tensor.is_floating_point()]
+        live = [tensor for tensor in network.state_dict().values() if config.ema is not None and tensor.is_floating_point()]
         average = [torch.zeros_like(tensor) for tensor in live]
         recorder.own(average, "average")
         traces = []

@@ -60,7 +60,7 @@ def improvements(now: Outlook, largest: int) -> list[Advice]:
     """
     found: list[Advice] = []
     training = now.subject.recipe.training
-    if training.activation_checkpointing and (not now.deep or now.memory.needed < 0.5 * now.machine.limit):
+    if training.activation_checkpointing and (not now.dear or now.memory.needed < 0.5 * now.machine.limit):
         then = now.with_training(activation_checkpointing=False)
         if then.fits:
             found.append(_advice(now, then, "training.activation_checkpointing=false", "checkpointing doesn't pay: all fits without it"))
@@ -122,7 +122,7 @@ def remedies(now: Outlook) -> list[Advice]:
     found: list[Advice] = []
     for attempt in (_slices, _checkpointing, _bfloat16, _more_devices, _smaller_model, _both):
         found += [advice for advice in _tried(attempt, now) if advice.memory <= now.machine.limit]
-        if len(found) >= REMEDIES and now.deep:
+        if len(found) >= REMEDIES and now.dear:
             break
     if not found:
         part = now.memory.largest

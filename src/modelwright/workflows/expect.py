@@ -65,10 +65,10 @@ def expect(timed: Probe) -> Expectation | None:
             # A heap that the choice of settings has made larger stays so.
             kept = 0 if outlook.memory.mapped else used_bytes()
             memory = max(outlook.memory.needed - outlook.memory.reserve, kept)
-            # Trainings with mapped blocks tell nothing of others.
-            foretold = {} if outlook.memory.mapped else {MEMORY: float(max(plain.memory.needed - plain.memory.reserve, kept))}
-            if not (outlook.memory.mapped or job.training.compile):
-                foretold[STEP] = plain.seconds.value
+            # Trainings with mapped blocks, and compiled ones, tell nothing of others.
+            foretold: dict[str, float] = {}
+            if not (outlook.memory.mapped or outlook.compiled):
+                foretold = {MEMORY: float(max(plain.memory.needed - plain.memory.reserve, kept)), STEP: plain.seconds.value}
         except InputError:
             return None
     return Expectation(outlook.seconds, memory, foretold)

@@ -30,6 +30,7 @@ from modelwright.workflows.ladder_answer import LadderAnswer, Plan, Recommendati
 from modelwright.workflows.pricing import Pricing
 from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, is_recipe, load_recipe, values_for
 from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.rung_jobs import shared_pricing
 from modelwright.workflows.rung_plan import guess_target, plan_rungs, shapes
 from modelwright.workflows.rung_runs import climb_all
 from modelwright.workflows.rungs import (
@@ -67,7 +68,7 @@ def ladder(
     budget: str | Budget | None = None,
     target_budget: str | Budget | None = None,
     dials: Sequence[str] = ("width", "depth"),
-    jobs: int = 1,
+    jobs: int | None = None,
     run: bool = False,
     output: Path | str | None = None,
     resume: Path | str | None = None,
@@ -82,7 +83,7 @@ def ladder(
         budget: for all rungs, in time.
         target_budget: of the training that they are to foretell, in time; ten times that of the ladder if not said.
         dials: what is scaled: `width`, `depth` or both.
-        jobs: rungs that are trained at once, each in a process of its own with its share of the cores.
+        jobs: rungs that are trained at once, each in a process of its own with its share of the cores; None takes several where that saves time.
         run: go on to train the target.
         output: the folder to make.
         resume: an interrupted ladder to go on with.
@@ -97,7 +98,7 @@ def ladder(
     began = time.monotonic()
     reporter = reporter or Reporter()
     prepare_machine()
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise InputError(f"{jobs} jobs", expected="at least 1")
     if resume is not None:
         folder = Path(resume)
@@ -112,13 +113,13 @@ def ladder(
             raise InputError("a ladder needs a recipe and a budget", remedy="Like: modelwright ladder recipe.yaml --budget 10m")
         limits = _seconds(budget), TARGET * _seconds(budget) if target_budget is None else _seconds(target_budget)
         chosen, dataset = _chosen(recipe, settings, changes or {}, *limits, reporter)
-        chosen, plan = _planned(chosen, dataset, *limits, dials, began)
+        chosen, plan = _planned(chosen, dataset, *limits, dials, jobs, began)
         folder = claim(Path("runs"), f"{chosen.name}-ladder") if output is None else _new_folder(Path(output))
         write_atomic(folder / "recipe.yaml", dump_recipe(chosen))
         write_atomic(folder / "ladder.json", plan.model_dump_json(indent=2) + "\n")
     show_plan(plan, chosen, reporter)
     try:
-        results = climb_all(folder, plan.rungs, chosen, dataset, plan.judged, jobs, reporter)
+        results = climb_all(folder, plan.rungs, chosen, dataset, plan.judged, jobs or plan.jobs, reporter)
     except (KeyboardInterrupt, RunInterrupted):
         raise RunInterrupted(f"Interrupted. Go on with: modelwright ladder --resume {folder}") from None
     answer = _concluded(folder, chosen, dataset, plan, results, began)
@@ -189,7 +190,9 @@ def _chosen(
     return chosen, dataset
 
 
-def _planned(recipe: Recipe, dataset: Dataset, budget: float, target: float, dials: Sequence[str], began: float) -> tuple[Recipe, Plan]:
+def _planned(
+    recipe: Recipe, dataset: Dataset, budget: float, target: float, dials: Sequence[str], jobs: int | None, began: float
+) -> tuple[Recipe, Plan]:
     """What the budget pays for, and the recipe with nothing left open."""
     unknown = set(dials) - {"width", "depth"}
     if unknown or not dials:
@@ -202,8 +205,10 @@ def _planned(recipe: Recipe, dataset: Dataset, budget: float, target: float, dia
     Metric.of(job)
     pricing = Pricing(job.recipe, dataset)
     sizes = shapes(job.recipe.model, pricing, dials)
-    for model in (sizes[0][1], job.recipe.model):
+    ends = sizes[0][1], job.recipe.model
+    for model in ends:
         pricing.measure(model)
+    number, shared = shared_pricing(pricing, ends, jobs, budget)
     guess = guess_target(job, target, pricing, sizes)
     left = budget - (time.monotonic() - began) - LAW_SECONDS
     if left < LEAST_LEFT * budget:
@@ -211,12 +216,12 @@ def _planned(recipe: Recipe, dataset: Dataset, budget: float, target: float, dia
             f"of {format_duration(budget)}, reading and planning leave {format_duration(max(left, 0))} for the rungs",
             remedy=f"Give a --budget of at least {format_duration((budget - left) / (1 - LEAST_LEFT))}",
         )
-    rungs = plan_rungs(job, RUNG_SHARE * left, guess, pricing, sizes)
+    rungs = plan_rungs(job, RUNG_SHARE * left, guess, shared, sizes, number)
     cost = sum(len(rung.steps) * rung.step_seconds for rung in rungs) / 3 / job.training.batch_size
     affordable = max(FEWEST_JUDGED, round(JUDGED_SHARE * budget / cost))
     judged = affordable if hasattr(dataset.splits["validation"], "sample") and affordable < len(dataset.splits["validation"]) else None
     plan = Plan(
-        budget=budget, target=target, digest=dataset.digest(), judged=judged, rungs=rungs, dials=list(dials),
+        budget=budget, target=target, digest=dataset.digest(), judged=judged, rungs=rungs, dials=list(dials), jobs=number,
         unit="examples" if job.tokens_per_sample is None else "tokens",
     )  # fmt: skip
     return job.recipe, plan
@@ -239,13 +244,16 @@ def _concluded(folder: Path, recipe: Recipe, dataset: Dataset, plan: Plan, resul
 
 
 def _recommended(law: Law, job: Job, plan: Plan, results: list[RungResult]) -> Recommendation:
-    """The size that reaches most in the target's time, and how far it gets; the prices are those that the largest rung really had."""
+    """The size that reaches most in the target's time, and how far it gets; the prices are those that rungs really had, or have alone."""
     pricing = Pricing(job.recipe, job.dataset)
     measured = {row.rung: row.step_seconds for row in results}
     trained = [rung for rung in plan.rungs if rung.name in measured]
     largest = max(trained, key=lambda rung: rung.params)
-    for rung in trained:
-        pricing.correct(rung.config(job.recipe), measured[rung.name])
+    if plan.jobs == 1:
+        for rung in trained:
+            pricing.correct(rung.config(job.recipe), measured[rung.name])
+    else:
+        pricing.measure(largest.config(job.recipe))
     limit = LARGEST * math.sqrt(plan.target / plan.budget) * largest.params
     batch, unique = data_per_step(job), unique_data(job.dataset)
     offers = []

@@ -16,6 +16,7 @@ from modelwright.planning.range import Range
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.rung_jobs import makespan
 from modelwright.workflows.rung_plan import FEWEST_STEPS
 from modelwright.workflows.rungs import Rung, RungResult
 
@@ -34,6 +35,8 @@ class Plan(BaseModel):
     """Examples of the validation split on which runs are judged; None for all."""
     rungs: list[Rung]
     dials: list[str]
+    jobs: int
+    """Rungs that are trained at once."""
     unit: str
     """Of data: tokens or examples."""
 
@@ -112,9 +115,11 @@ def show_plan(plan: Plan, recipe: Recipe, reporter: Reporter) -> None:
     for number, rung in enumerate(plan.rungs, 1):
         steps = " / ".join(f"{steps:,}" for steps in rung.steps)
         table.add_row("", str(number), format_count(rung.params), steps, format_duration(rung.seconds))
-    total = format_duration(sum(rung.seconds for rung in plan.rungs))
+    total = format_duration(makespan((rung.seconds for rung in plan.rungs), plan.jobs))
+    at_once = f", {plan.jobs} at once" if plan.jobs > 1 else ""
     reporter.say(
-        "plan", f"{len(plan.rungs)} sizes of {recipe.model.family}, {total} of training, for a target of {format_duration(plan.target)}"
+        "plan",
+        f"{len(plan.rungs)} sizes of {recipe.model.family}{at_once}, {total} of training, for a target of {format_duration(plan.target)}",
     )
     reporter.show(table)
     shortest = min(rung.steps[0] for rung in plan.rungs)

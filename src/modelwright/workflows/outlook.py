@@ -72,6 +72,7 @@ class Outlook:
             blocks=max(subject.depth, FEWEST_BLOCKS),
             micro_batches=slices,
             kept=4 * subject.count.total_parameters if subject.recipe.data.validation else 0,
+            compiled=self.compiled,
         )
 
     @cached_property
@@ -123,15 +124,20 @@ class Outlook:
         return self.layout.devices / self.samples_per_second
 
     @property
-    def deep(self) -> bool:
-        """Whether a trace is told by two others, and no search should make many."""
-        return self.subject.depth > DEEP
+    def dear(self) -> bool:
+        """Whether a trace takes so long, of a deep network or a compiled one, that no search should make many."""
+        return self.subject.depth > DEEP or self.compiled
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the network is compiled for certain."""
+        return self.subject.recipe.training.compile is True
 
     def largest_batch(self) -> int:
         """The most examples a device that fit, 0 if none does; found by tracing, without allocating anything."""
         whole = self.with_training(accumulation=1)
         limit = whole.machine.limit
-        if self.deep:
+        if self.dear:
             # Tracing is dear: what was traced is scaled, and the guess seen to.
             guess = _search(lambda share: whole._about(share).needed, self.share, limit, 64)
             while guess and whole.with_batch(guess).memory.needed > limit:
@@ -147,7 +153,7 @@ class Outlook:
     def larger_model(self) -> tuple[float, Outlook] | None:
         """The factor of the width at which the largest model fits, and what it is; None where the family can't grow or nothing fits.
 
-        Of a deep network it is told by proportion, as tracing is dear, and a little on the safe side.
+        Where traces are dear it is told by proportion, as tracing is dear, and a little on the safe side.
         """
         parts = self.memory.parts
         square = sum(parts.get(part, 0) for part in ("parameters", "gradients", "optimizer", "average", "best", "copies"))
@@ -158,12 +164,12 @@ class Outlook:
             return None
         factor = (-straight + math.sqrt(straight**2 + 4 * square * room)) / (2 * square)
         best: tuple[float, Outlook] | None = None
-        factor *= 0.97 if self.deep else 1
+        factor *= 0.97 if self.dear else 1
         for _ in range(5):
             try:
                 model = self.subject.recipe.model.scaled(width=factor)
                 grown = replace(self, subject=replace(self.subject, recipe=self.subject.recipe.replace(model=model)), known=None)
-                if self.deep:
+                if self.dear:
                     return factor, grown
                 needed = grown.memory.needed
             except (InputError, NotImplementedError):
@@ -260,7 +266,7 @@ def best_layout(subject: Subject, machine: Machine, devices: int) -> Outlook:
     for place, outlook in enumerate(found):
         if outlook.share not in traces:
             near = next(iter(traces), None)
-            traces[outlook.share] = outlook.trace if near is None or not outlook.deep else scaled_batch(traces[near], outlook.share / near)
+            traces[outlook.share] = outlook.trace if near is None or not outlook.dear else scaled_batch(traces[near], outlook.share / near)
         found[place] = replace(outlook, known=traces[outlook.share])
     fitting = [outlook for outlook in found if outlook.fits]
     chosen = min(fitting, key=lambda outlook: outlook.seconds.value) if fitting else min(found, key=lambda outlook: outlook.memory.needed)

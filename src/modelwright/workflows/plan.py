@@ -249,8 +249,6 @@ def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool)
     if training.budget.seconds is not None:
         steps = max(1, int(training.budget.seconds / outlook.seconds.value))
     notes = []
-    if training.compile is True:
-        notes.append("compiling is not planned: the figures are those of eager PyTorch, which needs more memory and time")
     if isinstance(outlook.machine, Processor) and not outlook.machine.profile.samples:
         notes.append("this machine has no profile yet: run modelwright doctor --profile once for better times")
     if outlook.memory.mapped:

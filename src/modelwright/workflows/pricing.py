@@ -56,6 +56,12 @@ class Pricing:
         self._known: dict[str, Price] = {}
         self._params: dict[str, int] = {}
 
+    def fresh(self) -> Pricing:
+        """The same, but for what was measured."""
+        other = Pricing(self._recipe, self._dataset)
+        other._known, other._params = self._known, self._params
+        return other
+
     def params(self, model: FamilyConfig) -> int:
         """Parameters of the backbone."""
         key = model.model_dump_json()

@@ -13,6 +13,7 @@ from modelwright.models.family import FamilyConfig
 from modelwright.planning.size import TOKENS_PER_PARAMETER
 from modelwright.workflows.job import Job
 from modelwright.workflows.pricing import Price, Pricing
+from modelwright.workflows.rung_jobs import makespan
 from modelwright.workflows.rungs import HORIZONS, Rung, data_per_step
 
 SIZES = (5, 4)
@@ -28,14 +29,14 @@ SHALLOWEST = 3
 """Blocks below which no size goes, or the model's own if it has fewer: networks of one or two learn less than a law of deeper ones says."""
 DISTINCT = 1.2
 """Factor between the parameters of two shapes that count as different."""
-FEWEST_STEPS = (300, 200, 120, 80, 40)
+FEWEST_STEPS = (500, 400, 300, 200, 120, 80, 40)
 """Of the shortest training, tried in turn: in their first few hundred steps networks of all sizes learn the same, and a loss follows no law yet."""
 STEPS_DOWN = (STEP_DOWN, 0.85)
 """Tried in turn: sizes that lie closer together where there are few."""
 RATIOS = tuple(2 ** (exponent / 2) for exponent in range(2, -17, -1))
 """Data a parameter of the longest training of the largest rung, over that of the target as it is first guessed."""
 POWERS = (1.0, 0.5, 0.0)
-"""Of size, by which smaller rungs see less data. With 1 all see as much a parameter; with less, small rungs have more steps."""
+"""Of size, by which smaller rungs see less data, but never less than the fewest steps. With 1 all see as much a parameter."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,14 @@ def guess_target(job: Job, seconds: float, pricing: Pricing, sizes: Sequence[tup
     return Guess(price, data(price.model) / price.params)
 
 
-def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: Sequence[tuple[int, FamilyConfig]]) -> list[Rung]:
+def plan_rungs(
+    job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: Sequence[tuple[int, FamilyConfig]], jobs: int = 1
+) -> list[Rung]:
     """The largest rungs that fit into a time.
 
-    If possible, each size is trained on as much data a parameter as the target, on half of it and on twice as much. Where the time doesn't reach for
+    If possible, each size is trained on as much data a parameter as the target, on half and on a quarter of it. Where the time doesn't reach for
     that, sizes see less data, or lie closer together: what makes the largest rung most like the target is taken. Trainings of many steps go before
-    larger sizes.
+    larger sizes; small sizes get more steps than their share, if those would be too few.
 
     Args:
         job: the recipe.
@@ -114,6 +117,7 @@ def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: 
         guess: the target.
         pricing: of sizes.
         sizes: to choose from.
+        jobs: rungs that are trained at once, at these prices.
 
     Raises:
         InputError: the time is too short for the smallest sizes.
@@ -128,18 +132,20 @@ def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: 
         best, merit = None, 0.0
         for times, power, step, count in product(RATIOS, POWERS, STEPS_DOWN, SIZES):
             for top in range(FEWEST_SIZES - 1, len(known)):
-                rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, power, step, count, pricing)
-                if sum(rung.seconds for rung in rungs) > seconds:
+                rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, power, step, count, pricing, fewest)
+                if makespan((rung.seconds for rung in rungs), jobs) > seconds:
                     break
                 # The largest rung should be dear, and see about as much data a parameter as the target.
                 worth = rungs[-1].flops * rungs[-1].steps[-1] * min(1.0, times) ** 0.5
-                if len(rungs) >= FEWEST_SIZES and min(rung.steps[0] for rung in rungs) >= fewest and worth > 1.01 * merit:
+                if len(rungs) >= FEWEST_SIZES and worth > 1.01 * merit:
                     best, merit = rungs, worth
         if best is not None:
             return best
-    smallest = _rungs_below(job, known[: 2 * FEWEST_SIZES], RATIOS[-1] * guess.ratio, 0.0, STEPS_DOWN[-1], FEWEST_SIZES, pricing)
+    smallest = _rungs_below(
+        job, known[: 2 * FEWEST_SIZES], RATIOS[-1] * guess.ratio, 0.0, STEPS_DOWN[-1], FEWEST_SIZES, pricing, FEWEST_STEPS[-1]
+    )
     raise InputError(
-        f"no ladder fits: small rungs take {format_duration(sum(rung.seconds for rung in smallest))} of the {format_duration(seconds)} that there "
+        f"no ladder fits: small rungs take {format_duration(makespan((rung.seconds for rung in smallest), jobs))} of the {format_duration(seconds)} that there "
         f"are, and the smallest is trained for {smallest[0].steps[0]:,} steps",
         expected=f"{FEWEST_SIZES} sizes of at least {FEWEST_STEPS[-1]} steps each",
         remedy="Give a larger --budget, another --target-budget, or a smaller training.batch_size",
@@ -147,10 +153,11 @@ def plan_rungs(job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: 
 
 
 def _rungs_below(
-    job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: float, power: float, step: float, count: int, pricing: Pricing
+    job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: float, power: float, step: float, count: int, pricing: Pricing, fewest: int
 ) -> list[Rung]:
     """Rungs whose largest is the last of `sizes`, the smallest first; `ratio` is the most data a parameter of the largest, `power` as in
-    `POWERS`, `step` the size of one over that of the next larger one, at most about, and `count` how many there are at most.
+    `POWERS`, `step` the size of one over that of the next larger one, at most about, `count` how many there are at most, and `fewest` the steps
+    of the shortest training of any.
     """
     chosen: list[tuple[int, FamilyConfig]] = [sizes[-1]]
     for params, model in reversed(sizes[:-1]):
@@ -160,7 +167,7 @@ def _rungs_below(
     rungs = []
     for params, model in reversed(chosen):
         price = pricing.of(model)
-        longest = ratio * sizes[-1][0] * (params / sizes[-1][0]) ** power / batch
+        longest = max(fewest / HORIZONS[0], ratio * sizes[-1][0] * (params / sizes[-1][0]) ** power / batch)
         steps = tuple(max(1, math.ceil(share * longest)) for share in HORIZONS)
         rungs.append(
             Rung(

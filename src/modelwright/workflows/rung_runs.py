@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from modelwright.training.machine import prepare_machine
 from modelwright.workflows.job import read
 from modelwright.workflows.recipe import Recipe, load_recipe
 from modelwright.workflows.reporter import Reporter, steps_bar
+from modelwright.workflows.rung_jobs import threads_of
 from modelwright.workflows.rungs import Climb, Rung, RungResult, judged_on, sized
 
 TELL_SECONDS = 1.0
@@ -72,7 +74,7 @@ def _at_once(
 ) -> list[RungResult]:
     """In processes; the largest first, so that none is left alone at the end."""
     order = deque(sorted(rungs, key=lambda rung: -rung.seconds))
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = threads_of(jobs)
     # In groups of their own, so that they hear of an interruption from here alone, and once: the second one doesn't wait until all is saved.
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=os.setpgrp)
     waiting: dict[Future[list[RungResult]], Rung] = {}
@@ -126,7 +128,7 @@ def _climb(folder: Path, rung: Rung, judged: int | None, threads: int) -> list[R
     prepare_machine()
     torch.set_num_threads(threads)
     recipe = load_recipe(folder / "recipe.yaml")
-    dataset = judged_on(read(recipe, Reporter()), judged)
+    dataset = judged_on(_dataset(folder), judged)
     home = _home(folder, rung)
     last = time.monotonic()
 
@@ -139,6 +141,12 @@ def _climb(folder: Path, rung: Rung, judged: int | None, threads: int) -> list[R
     results = Climb(home, rung, sized(recipe, rung.config(recipe)), dataset, _Counter(rung, note)).run()
     write_atomic(home / "steps", str(rung.all_steps))
     return results
+
+
+@cache
+def _dataset(folder: Path) -> Dataset:
+    """Read once by a process, whatever rungs it trains."""
+    return read(load_recipe(folder / "recipe.yaml"), Reporter())
 
 
 class _Counter:

@@ -185,6 +185,10 @@ class Subject:
                 return _traces.setdefault(key, self._traced(size, slices, documents))
             except (RuntimeError, NotImplementedError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        if self.recipe.training.compile is True:
+            told = f"The compiled step can't be traced ({reason}); its plan is that of eager PyTorch, which needs more memory."
+            warnings.warn(told, RoughPlan, stacklevel=2)
+            return self.with_training(compile=False)._trace(size, slices)
         return self._roughly(size, slices, reason)
 
     def _traced(self, size: int, slices: int, documents: bool) -> Trace:
