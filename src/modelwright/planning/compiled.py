@@ -17,6 +17,8 @@ from modelwright.planning.trace import Recorder
 
 _CHANGED = re.compile(r"\bin_out_ptr\d+")
 """What the compiler calls arguments of kernels that are read and written; they come first."""
+_RANDOM = "normalized_rand_cpu"
+"""By what its kernels draw at random."""
 
 
 @contextmanager
@@ -38,7 +40,7 @@ def counted_kernels(recorder: Recorder) -> Iterator[None]:
         raise NotImplementedError(f"this PyTorch compiles otherwise: {error}") from None
 
     def counting(_: AsyncCompile, types: list[str], source: str) -> Callable[..., None]:
-        return _counting(recorder, types, len(set(_CHANGED.findall(source))))
+        return _counting(recorder, "fused random" if _RANDOM in source else "fused", types, len(set(_CHANGED.findall(source))))
 
     allocators = torch._C._dynamo.guards  # pyright: ignore[reportAttributeAccessIssue]
     with ExitStack() as stack:
@@ -54,11 +56,12 @@ def counted_kernels(recorder: Recorder) -> Iterator[None]:
         yield
 
 
-def _counting(recorder: Recorder, types: list[str], changed: int) -> Callable[..., None]:
+def _counting(recorder: Recorder, name: str, types: list[str], changed: int) -> Callable[..., None]:
     """A kernel that counts.
 
     Args:
         recorder: whom it tells.
+        name: of the operation that it is.
         types: of its arguments in C++, by which it is known what it only reads.
         changed: of the first ones, which it both reads and writes.
     """
@@ -69,7 +72,7 @@ def _counting(recorder: Recorder, types: list[str], changed: int) -> Callable[..
         kinds = [kind for kind, argument in zip(types, arguments, strict=True) if isinstance(argument, Tensor)]
         only_read = [tensor for kind, tensor in zip(kinds, tensors, strict=True) if kind.startswith("const ")]
         written = [tensor for kind, tensor in zip(kinds, tensors, strict=True) if not kind.startswith("const ")]
-        recorder.note_fused([*written[:changed], *only_read], written)
+        recorder.note_fused(name, [*written[:changed], *only_read], written)
 
     return kernel
 

@@ -25,6 +25,8 @@ MAPPING_SPREAD = 0.5
 """Relative half-width of the interval of seconds where that is much of them."""
 CPU_SPREAD = 0.35
 """Relative half-width of the interval of a CPU's seconds."""
+COMPILED_SPREAD = 0.5
+"""The same of compiled steps, whose kernels no profile knows."""
 EXAMPLE_SPREAD = 1.0
 """The same where nothing was measured."""
 
@@ -177,9 +179,10 @@ class Processor:
     def seconds(self, step: Step, layout: Layout) -> Range:
         """By the profile; mapping blocks comes on top, where that is how they fit."""
         seconds = self.correction * self.profile.step_seconds(step.trace)
+        spread = max(self.spread, COMPILED_SPREAD) if step.compiled else self.spread
         if not self.memory(step, layout).mapped:
-            return Range.around(seconds, self.spread)
-        return Range.around(seconds + mapping_seconds(step.trace), max(self.spread, MAPPING_SPREAD))
+            return Range.around(seconds, spread)
+        return Range.around(seconds + mapping_seconds(step.trace), max(spread, MAPPING_SPREAD))
 
     def moving_share(self, step: Step) -> float:
         """By the profile."""

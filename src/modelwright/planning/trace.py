@@ -228,9 +228,9 @@ class Recorder(TorchDispatchMode):
         """What the compiler does is none of the step; what it makes is."""
         return True
 
-    def note_fused(self, read: list[Tensor], written: list[Tensor]) -> None:
+    def note_fused(self, name: str, read: list[Tensor], written: list[Tensor]) -> None:
         """Record a kernel that the compiler makes of several operations, none of which multiplies matrices."""
-        self._add("fused", 0, read, written, 0.0)
+        self._add(name, 0, read, written, 0.0)
 
     def own(self, tensors: Iterable[Tensor], part: Part) -> None:
         """Count the blocks of these tensors as a part, also if they were there before."""
