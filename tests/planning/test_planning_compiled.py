@@ -7,11 +7,17 @@ import pytest
 import torch
 from harness.steps import traced
 from torch._inductor.async_compile import AsyncCompile
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from modelwright.core.config import validate
 from modelwright.data.shape import parse_shape
-from modelwright.planning.trace import bytes_by_part, total_bytes
+from modelwright.planning.compiled import counted_kernels
+from modelwright.planning.layout import Layout
+from modelwright.planning.machine import COMPILER, Processor, Step
+from modelwright.planning.trace import Recorder, bytes_by_part, total_bytes
 from modelwright.training import rehearsal
+from modelwright.workflows.here import rough_profile
+from modelwright.workflows.plan import plan
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.tracing import RoughPlan, Subject
 
@@ -66,12 +72,55 @@ def test_the_compiled_step_holds_the_blocks_that_were_planned(compiled, monkeypa
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler of C++")
-def test_no_counting_kernel_is_left_behind(compiled):
+def test_no_counting_kernel_is_left_behind():
     def joined(x):
         return (x.sin() * 2 + 1).sum()
 
+    recorder = Recorder()
+    with counted_kernels(recorder), FakeTensorMode():
+        fake = torch.empty(1000)
+        torch.compile(joined)(fake)
+        with recorder:
+            torch.compile(joined)(fake)
+    assert recorder.trace().work
     x = torch.linspace(0, 1, 1000)
     torch.testing.assert_close(torch.compile(joined)(x), joined(x))
+
+
+def test_all_is_as_before_whatever_happens():
+    kept = AsyncCompile.cpp_pybinding, torch._C._dynamo.guards._empty_strided_cpu
+    with pytest.raises(KeyError), counted_kernels(Recorder()):
+        raise KeyError
+    assert (AsyncCompile.cpp_pybinding, torch._C._dynamo.guards._empty_strided_cpu) == kept
+
+
+def test_no_compiler_of_c_is_asked(monkeypatch, tmp_path):
+    from torch._inductor import cpu_vec_isa
+
+    monkeypatch.setattr(cpu_vec_isa.VecISA, "__bool__", lambda self: pytest.fail("the compiler of C++ was asked"))
+    assert traced("linear", compile=True).work
+
+
+def test_copies_of_weights_are_known():
+    blocks = bytes_by_part(traced("mlp", batch=56, precision="bfloat16", compile=True).memory["forward"])
+    assert 0 < blocks["copies"] <= blocks["parameters"] / 2
+
+
+def test_the_compiler_takes_memory_too():
+    machine = Processor("here", 1e12, 1e8, rough_profile("here"))
+    step = Step(traced("linear"), "float32", 25, 0, 1, 1, 1, 0)
+    plain, compiled = (machine.memory(step._replace(compiled=each), Layout()).needed for each in (False, True))
+    assert compiled - plain == pytest.approx(COMPILER)
+    plain, compiled = (machine.seconds(step._replace(compiled=each), Layout()) for each in (False, True))
+    assert compiled.low < plain.low, "its kernels are less well known"
+
+
+def test_a_plan_of_a_compiled_training():
+    arguments = {"settings": ["training.compile=true", "training.precision=float32", "training.batch_size=8"], "advise": False}
+    here = plan("shape:table,numbers=4,classes=3", changes={"model.family": "linear"}, **arguments)
+    assert not any("eager" in note for note in here.notes)
+    there = plan("shape:table,numbers=4,classes=3", changes={"model.family": "linear"}, device="h100-80gb", **arguments)
+    assert any("may join more" in note for note in there.notes)
 
 
 def test_another_compiler_is_told_and_planned_as_eager(monkeypatch):

@@ -8,7 +8,8 @@ from harness.steps import STEPS, traced
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modelwright.planning.trace import bytes_by_part, recurrent_workspace, total_bytes
+from modelwright.planning.kernels import recurrent_workspace
+from modelwright.planning.trace import bytes_by_part, total_bytes
 
 
 def calls_of(trace):

@@ -1,6 +1,7 @@
 """`ladder`: rungs, their branches, what is planned, and what is made of them."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from modelwright.cli import main
 from modelwright.core.disk import write_atomic
 from modelwright.core.errors import DivergedError, InputError, RunInterrupted
+from modelwright.core.registry import Registry
 from modelwright.data.dataset import load
 from modelwright.planning.range import Range
 from modelwright.workflows.job import Job
@@ -16,7 +18,7 @@ from modelwright.workflows.ladder import ladder
 from modelwright.workflows.pricing import Price
 from modelwright.workflows.recipe import chosen_recipe, dump_recipe
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.rung_jobs import makespan, shared_pricing
+from modelwright.workflows.rung_jobs import lanes_of, makespan, share_machine
 from modelwright.workflows.rung_plan import FEWEST_STEPS, Guess, guess_target, plan_rungs, shapes
 from modelwright.workflows.rung_runs import climb_all
 from modelwright.workflows.rungs import Climb, Metric, Rung, branch_point, data_per_step, read_results, rung_recipe
@@ -179,31 +181,61 @@ def test_whatever_takes_longest_is_begun_first():
     assert makespan([3, 2], 4) == 3
 
 
+@pytest.fixture
+def two_threads(monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    monkeypatch.setattr(Registry, "by_hand", False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    yield
+    torch.set_num_threads(before)
+
+
 class Measured(Prices):
     """Prices of a machine on which a step with one thread takes `slower` times as long."""
 
-    def __init__(self, slower: float) -> None:
+    def __init__(self, slower: float, memory: float = 1.0) -> None:
         super().__init__()
-        self.slower = slower
+        self.slower, self.memory = slower, memory
+
+    limit = 10.0
 
     def fresh(self):
         return self
+
+    def of(self, model) -> Price:
+        return replace(super().of(model), memory=self.memory)
 
     def measure(self, model) -> float:
         return self.of(model).step_seconds * (self.slower if torch.get_num_threads() == 1 else 1)
 
 
 @pytest.mark.parametrize(("slower", "asked", "jobs"), [(1.1, None, 2), (1.9, None, 1), (1.9, 2, 2), (1.1, 1, 1)])
-def test_several_rungs_are_trained_at_once_where_that_saves_time(digits, slower, asked, jobs):
+def test_several_rungs_are_trained_at_once_where_that_saves_time(two_threads, slower, asked, jobs):
     model = recipe_of().model
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        assert shared_pricing(Measured(slower), [model], asked, 100.0)[0] == jobs
-        assert shared_pricing(Measured(slower), [model], asked, 10.0)[0] == (asked or 1), "too short for processes"
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    assert share_machine(Measured(slower), [model], asked, 100.0).jobs == jobs
+    assert share_machine(Measured(slower), [model], asked, 10.0).jobs == (asked or 1), "too short for processes"
+    assert share_machine(Measured(slower, memory=6.0), [model], asked, 100.0).jobs == (asked or 1), "two don't fit"
+    assert torch.get_num_threads() == 2
+
+
+def test_more_jobs_than_cores_wait_for_each_other(two_threads):
+    sharing = share_machine(Measured(1.1), [recipe_of().model], 50, 100.0)
+    assert (sharing.jobs, lanes_of(sharing.jobs)) == (4, 2)
+
+
+def test_parts_of_ones_own_code_are_trained_in_this_process(two_threads, monkeypatch):
+    monkeypatch.setattr(Registry, "by_hand", True)
+    assert share_machine(Measured(1.1), [recipe_of().model], None, 100.0).jobs == 1
+
+
+def test_a_part_registered_by_hand_is_noticed(monkeypatch):
+    monkeypatch.setattr(Registry, "by_hand", False)
+    registry = Registry("thing", "modelwright.models")
+    assert "mlp" not in registry
+    assert not Registry.by_hand
+    registry.register("mine")(type("Mine", (), {}))
+    assert Registry.by_hand
 
 
 @pytest.mark.parametrize(("depth", "least"), [(1, 1), (2, 2), (5, 3)])
@@ -279,6 +311,16 @@ def test_a_finished_ladder_opens_again(answer, capsys):
     assert main(["ladder", "--resume", str(answer.folder), "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["rungs"] == json.loads(json.dumps(answer.to_json()))["rungs"]
+
+
+def test_rungs_trained_with_fewer_threads_set_no_price(answer, tmp_path):
+    folder = shutil.copytree(answer.folder, tmp_path / "copy")
+    for path in folder.rglob("results.jsonl"):
+        rows = [json.loads(line) | {"threads": 99, "step_seconds": 1e3} for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    again = ladder(resume=folder, jobs=2)
+    assert again.plan.jobs == 2
+    assert 0.3 < again.recommended.steps / answer.recommended.steps < 3
 
 
 def test_the_forecast_stands_beside_the_measurement(answer, monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BeforeValidator, SerializeAsAny
 
@@ -23,6 +23,10 @@ class Registry(Generic[T]):
     A part joins by `@registry.register("name")` in a module of `package`, in a module named by an installed distribution's entry point of
     the group `modelwright.<package's last word>`, or anywhere in the user's own code. Modules are imported on the first look-up, not before.
     """
+
+    by_hand: ClassVar[bool] = False
+    """Whether a part of any kind was registered in the user's own code, which other processes don't run."""
+    _discovering: ClassVar[int] = 0
 
     def __init__(self, kind: str, package: str) -> None:
         self.kind, self.package = kind, package
@@ -41,6 +45,8 @@ class Registry(Generic[T]):
             if known is not None and _home(known) != _home(part):
                 raise InputError(f"the {self.kind} {name!r} is registered already, by {known!r}")
             self._parts[name] = part  # type: ignore[assignment]
+            if not (Registry._discovering or str(_home(part)[0]).startswith("modelwright.")):
+                Registry.by_hand = True
             return part
 
         return add
@@ -50,6 +56,7 @@ class Registry(Generic[T]):
             return
         # Set first, because a part may look up another one while it is imported; taken back if an import fails, so that it fails again.
         self._discovered = True
+        Registry._discovering += 1
         try:
             package = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(package.__path__, f"{self.package}."):
@@ -59,6 +66,8 @@ class Registry(Generic[T]):
         except BaseException:
             self._discovered = False
             raise
+        finally:
+            Registry._discovering -= 1
 
     def __getitem__(self, name: str) -> T:
         """The part called `name`.

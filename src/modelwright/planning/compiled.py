@@ -34,36 +34,39 @@ def counted_kernels(recorder: Recorder) -> Iterator[None]:
     try:
         from torch._dynamo import config as tracing
         from torch._inductor import config as lowering
+        from torch._inductor import cpp_builder, cpu_vec_isa
         from torch._inductor.async_compile import AsyncCompile
         from torch._inductor.utils import clear_caches
     except ImportError as error:
         raise NotImplementedError(f"this PyTorch compiles otherwise: {error}") from None
 
     def counting(_: AsyncCompile, types: list[str], source: str) -> Callable[..., None]:
-        return _counting(recorder, "fused random" if _RANDOM in source else "fused", types, len(set(_CHANGED.findall(source))))
+        return _counting(recorder, types, len(set(_CHANGED.findall(source))), draws=_RANDOM in source)
 
-    allocators = torch._C._dynamo.guards  # pyright: ignore[reportAttributeAccessIssue]
     with ExitStack() as stack:
         for forget in (torch.compiler.reset, clear_caches):
             forget()
             stack.callback(forget)
         stack.enter_context(_replaced(AsyncCompile, "cpp_pybinding", counting))
+        allocators = torch._C._dynamo.guards  # pyright: ignore[reportAttributeAccessIssue]
         stack.enter_context(_replaced(allocators, "_empty_strided_cpu", _empty))
         stack.enter_context(_replaced(allocators, "_reinterpret_tensor", torch.as_strided))
-        # Without vectors, no compiler of C++ is asked what the processor knows; what is fused stays the same.
-        stack.enter_context(lowering.patch({"fx_graph_cache": False, "cpp.simdlen": 1}))
+        # No compiler of C++ is asked what it is and what the processor knows; what is joined stays the same.
+        stack.enter_context(_replaced(cpu_vec_isa, "valid_vec_isa_list", list))
+        stack.enter_context(_replaced(cpp_builder, "is_gcc", lambda: True))
+        stack.enter_context(lowering.patch({"fx_graph_cache": False}))
         stack.enter_context(tracing.patch({"automatic_dynamic_shapes": False}))
         yield
 
 
-def _counting(recorder: Recorder, name: str, types: list[str], changed: int) -> Callable[..., None]:
+def _counting(recorder: Recorder, types: list[str], changed: int, *, draws: bool) -> Callable[..., None]:
     """A kernel that counts.
 
     Args:
         recorder: whom it tells.
-        name: of the operation that it is.
         types: of its arguments in C++, by which it is known what it only reads.
         changed: of the first ones, which it both reads and writes.
+        draws: whether it draws at random what dropout keeps, of which it writes masks.
     """
 
     def kernel(*arguments: Any) -> None:
@@ -72,7 +75,9 @@ def _counting(recorder: Recorder, name: str, types: list[str], changed: int) -> 
         kinds = [kind for kind, argument in zip(types, arguments, strict=True) if isinstance(argument, Tensor)]
         only_read = [tensor for kind, tensor in zip(kinds, tensors, strict=True) if kind.startswith("const ")]
         written = [tensor for kind, tensor in zip(kinds, tensors, strict=True) if not kind.startswith("const ")]
-        recorder.note_fused(name, [*written[:changed], *only_read], written)
+        recorder.note_made("fused", [*written[:changed], *only_read], written)
+        if draws and (masks := [tensor for tensor in written if tensor.dtype == torch.bool]):
+            recorder.note_made("drawn", [], masks)
 
     return kernel
 

@@ -15,10 +15,10 @@ from modelwright.planning.trace import Operation, Trace, Work
 
 NEIGHBORS = 5
 """Measured calls whose deviations from the straight line are taken over, the nearest ones."""
-FUSED_SHARE = 0.13
-"""Of the bandwidth of a large copy: what kernels that the compiler joins reach on a CPU; fitted on ten trainings (LOG.md)."""
-DRAW_SECONDS = 2e-8
-"""What such a kernel takes for a number at random, one by one; fitted with it."""
+FUSED_SHARE = 0.17
+"""Of the bandwidth of a large copy: what kernels that the compiler joins reach on a CPU, about; fitted on ten trainings (LOG.md)."""
+DRAW_SECONDS = 18e-9
+"""What such a kernel takes to draw a number at random."""
 
 
 class Sample(NamedTuple):
@@ -80,10 +80,11 @@ class Profile(BaseModel):
             kind: the operation.
             each: what one call does.
         """
-        if kind.name.startswith("fused"):
-            # The compiler's kernels are in no profile, which would take too long to make.
-            drawn = each.written / (2 if kind.dtype == "bfloat16" else 4) if kind.name == "fused random" else 0.0
-            return (each.read + each.written) / (FUSED_SHARE * self.bandwidth) + DRAW_SECONDS * drawn
+        # The compiler's kernels are in no profile, which would take too long to make.
+        if kind.name == "fused":
+            return (each.read + each.written) / (FUSED_SHARE * self.bandwidth)
+        if kind.name == "drawn":
+            return DRAW_SECONDS * each.written
         kernel = self._kernels.get((kind.name, kind.dtype)) or self._kernels.get((kind.name, "float32"))
         if kernel is not None:
             return kernel.seconds(each)

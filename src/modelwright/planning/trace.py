@@ -18,7 +18,9 @@ from torch import Tensor
 from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry
+
+from modelwright.planning.kernels import FLOPS, recurrent_workspace
 
 Phase = Literal["forward", "backward", "update"]
 Part = Literal[
@@ -203,6 +205,8 @@ class Recorder(TorchDispatchMode):
             self._watch(args[0], args[1:], kwargs, out[1], seconds)
         elif func.name() == "run_with_rng_state":
             self._watch(args[1], args[2:], kwargs, out, seconds)
+        else:
+            raise NotImplementedError(f"nothing is known of {func.name()}")
         return out
 
     def _watch(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, seconds: float) -> None:
@@ -228,9 +232,11 @@ class Recorder(TorchDispatchMode):
         """What the compiler does is none of the step; what it makes is."""
         return True
 
-    def note_fused(self, name: str, read: list[Tensor], written: list[Tensor]) -> None:
-        """Record a kernel that the compiler makes of several operations, none of which multiplies matrices."""
+    def note_made(self, name: str, read: list[Tensor], written: list[Tensor]) -> None:
+        """Record a kernel, or a part of its work, that the compiler makes of several operations, none of which multiplies matrices."""
         self._add(name, 0, read, written, 0.0)
+        weights = {tensor.numel() for tensor in read if self._part_of(tensor) == "parameters"}
+        self.own((tensor for tensor in written if tensor.dtype == torch.bfloat16 and tensor.numel() in weights), "copies")
 
     def own(self, tensors: Iterable[Tensor], part: Part) -> None:
         """Count the blocks of these tensors as a part, also if they were there before."""
@@ -298,7 +304,7 @@ class Recorder(TorchDispatchMode):
     def _note(self, func: Any, args: Any, kwargs: Any, out: Any, inputs: list[Tensor], written: list[Tensor], seconds: float) -> None:
         name = func.overloadpacket._qualified_op_name.removeprefix("aten::")
         formula = flop_registry.get(func.overloadpacket)
-        flops = formula(*args, **kwargs, out_val=out) if formula else _OTHERS[name](*args) if name in _OTHERS else 0
+        flops = formula(*args, **kwargs, out_val=out) if formula else FLOPS[name](*args) if name in FLOPS else 0
         if name.startswith("_scaled_dot_product") and any(argument is True for argument in args):
             name += " causal"
         in_lists = any(isinstance(argument, list | tuple) and argument and isinstance(argument[0], Tensor) for argument in args)
@@ -340,63 +346,3 @@ def _key(tensor: Tensor) -> int:
 def _bytes(tensor: Tensor) -> int:
     """What must be moved to go through a tensor once."""
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
-
-
-_RECURRENT_SCRATCH = {4: 16, 2: 5}
-"""Bytes a state that oneDNN's LSTM takes beside in its backward pass, by the bytes of a number; as measured."""
-
-
-def recurrent_workspace(x_TBI: Tensor, weight_state: Tensor) -> tuple[int, int, int]:
-    """Bytes that oneDNN's LSTM layer keeps for its backward pass: gates, states, and gradients of states in float32, rows padded to 64 bytes.
-
-    Args:
-        x_TBI: what goes in, time first.
-        weight_state: (4 H, H), from state to gates.
-
-    Returns:
-        All of them; those that the forward pass writes to: gates and cells, in bfloat16 a copy of what goes in; those that are written to in
-        the backward pass: gradients of states too, with the kernel's own memory for gradients of gates.
-    """
-    time, batch, inputs = x_TBI.shape
-    width, item = weight_state.shape[1], x_TBI.element_size()
-
-    def padded(values: int, item: int) -> int:
-        step = 64 // item
-        rounded = -(-values // step) * step
-        return item * (rounded + step if rounded % 256 == 0 else rounded)
-
-    largest = max(inputs, width)
-    each = padded(4 * width, item) + padded(width, item)
-    states = 2 * padded(largest, item) + 4 * padded(largest, 4) + (2 * item + 8) * width
-    forward = time * (padded(4 * width, item) + item * width + (item * inputs if item == 2 else 0))
-    backward = (time + 1) * 4 * padded(largest, 4) + time * _RECURRENT_SCRATCH[item] * width
-    return batch * (time * each + (time + 1) * states), batch * forward, batch * (forward + backward)
-
-
-def _recurrent_flops(x: Tensor, weight_input: Tensor, weight_state: Tensor, *_: Any) -> int:
-    """Of oneDNN's layer: two products of matrices at every moment."""
-    moments = x.shape[0] * x.shape[1]
-    return 2 * moments * (weight_input.numel() + weight_state.numel())
-
-
-def _recurrent_backward_flops(*args: Any) -> int:
-    return 2 * _recurrent_flops(*args)
-
-
-def _attention_flops(query: Tensor, key: Tensor, value: Tensor, *_: Any) -> int:
-    """Two products for each query, whether order leaves half of them out or not."""
-    return sdpa_flop_count(query.shape, key.shape, value.shape)
-
-
-def _attention_backward_flops(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: Any) -> int:
-    """Five products: the scores once more, and the gradients of values, weights, queries and keys."""
-    return sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape)
-
-
-_OTHERS: dict[str, Callable[..., int]] = {
-    "mkldnn_rnn_layer": _recurrent_flops,
-    "mkldnn_rnn_layer_backward": _recurrent_backward_flops,
-    "_scaled_dot_product_flash_attention_for_cpu": _attention_flops,
-    "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward_flops,
-}
-"""FLOPs of what PyTorch's registry doesn't know."""

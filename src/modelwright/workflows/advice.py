@@ -1,4 +1,4 @@
-"""Advice: what would fit, or be faster, than what was asked for; every piece of it is planned before it is given."""
+"""Advice: what would fit, or be faster, than what was asked for; every piece of it but compiling, which is dear to trace, is planned before it is given."""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ from modelwright.workflows.tracing import Subject
 
 SHORTEST = 30.0
 """Seconds of a budget from which on a trace, which takes one or two, is affordable."""
+SHORTEST_COMPILED = 300.0
+"""The same of a compiled step, whose trace takes some ten."""
 MEMORY_SPREAD = 1.15
 """Factor from a forecast of memory to the ends of its interval."""
 
@@ -48,7 +50,7 @@ def expect(timed: Probe) -> Expectation | None:
     """The plan of a probed job; None where the budget is too short for it, or nothing is known of the device."""
     job = timed.job
     budget = job.training.budget.seconds
-    if budget is not None and budget < SHORTEST:
+    if budget is not None and budget < (SHORTEST_COMPILED if job.training.compile is True else SHORTEST):
         return None
     machine = machine_here(timed.held)
     if machine is None:

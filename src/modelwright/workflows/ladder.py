@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import ValidationError
 
 from modelwright.core.disk import disk_errors, write_atomic
@@ -30,7 +31,7 @@ from modelwright.workflows.ladder_answer import LadderAnswer, Plan, Recommendati
 from modelwright.workflows.pricing import Pricing
 from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, is_recipe, load_recipe, values_for
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.rung_jobs import shared_pricing
+from modelwright.workflows.rung_jobs import MOST, STARTING, lanes_of, share_machine
 from modelwright.workflows.rung_plan import guess_target, plan_rungs, shapes
 from modelwright.workflows.rung_runs import climb_all
 from modelwright.workflows.rungs import (
@@ -108,6 +109,7 @@ def ladder(
             raise InputError(
                 "the data changed since the ladder began", where=chosen.data.path, remedy="Bring the data back, or start a new ladder"
             )
+        plan = plan.model_copy(update={"jobs": min(jobs or plan.jobs, MOST)})
     else:
         if recipe is None or budget is None:
             raise InputError("a ladder needs a recipe and a budget", remedy="Like: modelwright ladder recipe.yaml --budget 10m")
@@ -119,7 +121,7 @@ def ladder(
         write_atomic(folder / "ladder.json", plan.model_dump_json(indent=2) + "\n")
     show_plan(plan, chosen, reporter)
     try:
-        results = climb_all(folder, plan.rungs, chosen, dataset, plan.judged, jobs or plan.jobs, reporter)
+        results = climb_all(folder, plan.rungs, chosen, dataset, plan.judged, plan.jobs, reporter)
     except (KeyboardInterrupt, RunInterrupted):
         raise RunInterrupted(f"Interrupted. Go on with: modelwright ladder --resume {folder}") from None
     answer = _concluded(folder, chosen, dataset, plan, results, began)
@@ -194,6 +196,7 @@ def _planned(
     recipe: Recipe, dataset: Dataset, budget: float, target: float, dials: Sequence[str], jobs: int | None, began: float
 ) -> tuple[Recipe, Plan]:
     """What the budget pays for, and the recipe with nothing left open."""
+    reading = time.monotonic() - began
     unknown = set(dials) - {"width", "depth"}
     if unknown or not dials:
         raise InputError(f"can't scale {', '.join(sorted(unknown)) or 'nothing'}", expected="--dials width, depth or both")
@@ -208,20 +211,20 @@ def _planned(
     ends = sizes[0][1], job.recipe.model
     for model in ends:
         pricing.measure(model)
-    number, shared = shared_pricing(pricing, ends, jobs, budget)
+    sharing = share_machine(pricing, ends, jobs, budget)
     guess = guess_target(job, target, pricing, sizes)
-    left = budget - (time.monotonic() - began) - LAW_SECONDS
+    left = budget - (time.monotonic() - began) - LAW_SECONDS - (reading + STARTING if sharing.jobs > 1 else 0)
     if left < LEAST_LEFT * budget:
         raise InputError(
             f"of {format_duration(budget)}, reading and planning leave {format_duration(max(left, 0))} for the rungs",
             remedy=f"Give a --budget of at least {format_duration((budget - left) / (1 - LEAST_LEFT))}",
         )
-    rungs = plan_rungs(job, RUNG_SHARE * left, guess, shared, sizes, number)
+    rungs = plan_rungs(job, RUNG_SHARE * left, guess, sharing.pricing, sizes, lanes_of(sharing.jobs))
     cost = sum(len(rung.steps) * rung.step_seconds for rung in rungs) / 3 / job.training.batch_size
     affordable = max(FEWEST_JUDGED, round(JUDGED_SHARE * budget / cost))
     judged = affordable if hasattr(dataset.splits["validation"], "sample") and affordable < len(dataset.splits["validation"]) else None
     plan = Plan(
-        budget=budget, target=target, digest=dataset.digest(), judged=judged, rungs=rungs, dials=list(dials), jobs=number,
+        budget=budget, target=target, digest=dataset.digest(), judged=judged, rungs=rungs, dials=list(dials), jobs=sharing.jobs,
         unit="examples" if job.tokens_per_sample is None else "tokens",
     )  # fmt: skip
     return job.recipe, plan
@@ -246,13 +249,13 @@ def _concluded(folder: Path, recipe: Recipe, dataset: Dataset, plan: Plan, resul
 def _recommended(law: Law, job: Job, plan: Plan, results: list[RungResult]) -> Recommendation:
     """The size that reaches most in the target's time, and how far it gets; the prices are those that rungs really had, or have alone."""
     pricing = Pricing(job.recipe, job.dataset)
-    measured = {row.rung: row.step_seconds for row in results}
-    trained = [rung for rung in plan.rungs if rung.name in measured]
+    trained = [rung for rung in plan.rungs if rung.name in {row.rung for row in results}]
     largest = max(trained, key=lambda rung: rung.params)
-    if plan.jobs == 1:
-        for rung in trained:
-            pricing.correct(rung.config(job.recipe), measured[rung.name])
-    else:
+    alone = {row.rung: row.step_seconds for row in results if row.threads == torch.get_num_threads()}
+    for rung in trained:
+        if rung.name in alone:
+            pricing.correct(rung.config(job.recipe), alone[rung.name])
+    if largest.name not in alone:
         pricing.measure(largest.config(job.recipe))
     limit = LARGEST * math.sqrt(plan.target / plan.budget) * largest.params
     batch, unique = data_per_step(job), unique_data(job.dataset)

@@ -16,7 +16,7 @@ from modelwright.planning.range import Range
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.rung_jobs import makespan
+from modelwright.workflows.rung_jobs import lanes_of, makespan
 from modelwright.workflows.rung_plan import FEWEST_STEPS
 from modelwright.workflows.rungs import Rung, RungResult
 
@@ -115,7 +115,7 @@ def show_plan(plan: Plan, recipe: Recipe, reporter: Reporter) -> None:
     for number, rung in enumerate(plan.rungs, 1):
         steps = " / ".join(f"{steps:,}" for steps in rung.steps)
         table.add_row("", str(number), format_count(rung.params), steps, format_duration(rung.seconds))
-    total = format_duration(makespan((rung.seconds for rung in plan.rungs), plan.jobs))
+    total = format_duration(makespan((rung.seconds for rung in plan.rungs), lanes_of(plan.jobs)))
     at_once = f", {plan.jobs} at once" if plan.jobs > 1 else ""
     reporter.say(
         "plan",

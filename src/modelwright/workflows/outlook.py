@@ -140,8 +140,8 @@ class Outlook:
         if self.dear:
             # Tracing is dear: what was traced is scaled, and the guess seen to.
             guess = _search(lambda share: whole._about(share).needed, self.share, limit, 64)
-            while guess and whole.with_batch(guess).memory.needed > limit:
-                guess = int(0.97 * guess)
+            while guess and (needed := whole.with_batch(guess).memory.needed) > limit:
+                guess = int(0.97 * guess * limit / needed)
             return guess
         return _search(lambda share: whole.with_batch(share).memory.needed, self.share, limit, TRACES)
 

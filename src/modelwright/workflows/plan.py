@@ -249,6 +249,8 @@ def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool)
     if training.budget.seconds is not None:
         steps = max(1, int(training.budget.seconds / outlook.seconds.value))
     notes = []
+    if outlook.compiled and isinstance(outlook.machine, Accelerator):
+        notes.append("what compiling joins is that of a CPU's kernels; an accelerator's may join more")
     if isinstance(outlook.machine, Processor) and not outlook.machine.profile.samples:
         notes.append("this machine has no profile yet: run modelwright doctor --profile once for better times")
     if outlook.memory.mapped:

@@ -56,6 +56,11 @@ class Pricing:
         self._known: dict[str, Price] = {}
         self._params: dict[str, int] = {}
 
+    @property
+    def limit(self) -> float:
+        """Bytes of memory that a training may use."""
+        return float("inf") if self._machine is None else self._machine.limit
+
     def fresh(self) -> Pricing:
         """The same, but for what was measured."""
         other = Pricing(self._recipe, self._dataset)

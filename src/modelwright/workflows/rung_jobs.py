@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import heapq
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 
+from modelwright.core.registry import Registry
 from modelwright.models.family import FamilyConfig
 from modelwright.workflows.pricing import Pricing
 
 MOST = 4
-"""Jobs at once if nobody says how many: as many as there are sizes at the least."""
+"""Jobs at once: as many as there are sizes at the least."""
+STARTING = 5.0
+"""Seconds that processes take to start, beside reading the data once more."""
 GAIN = 1.2
 """From which on several at once are worth their starting."""
 SHORTEST = 60.0
@@ -25,6 +30,11 @@ def threads_of(jobs: int) -> int:
     return max(1, torch.get_num_threads() // jobs)
 
 
+def lanes_of(jobs: int) -> int:
+    """How many of so many jobs don't wait for each other."""
+    return 1 if torch.cuda.is_available() else min(jobs, torch.get_num_threads())
+
+
 def makespan(seconds: Iterable[float], jobs: int) -> float:
     """Seconds until all is done, if whatever takes longest is begun first (Graham 1969)."""
     free = [0.0] * jobs
@@ -33,24 +43,45 @@ def makespan(seconds: Iterable[float], jobs: int) -> float:
     return max(free)
 
 
-def shared_pricing(pricing: Pricing, models: Sequence[FamilyConfig], jobs: int | None, budget: float) -> tuple[int, Pricing]:
+class Sharing(NamedTuple):
+    """How rungs share the machine.
+
+    Attributes:
+        jobs: rungs that are trained at once.
+        pricing: what a rung's steps cost then.
+    """
+
+    jobs: int
+    pricing: Pricing
+
+
+def share_machine(pricing: Pricing, models: Sequence[FamilyConfig], jobs: int | None, budget: float) -> Sharing:
     """How many rungs are trained at once, and the prices that then hold.
 
     Args:
         pricing: of trainings that have the machine to themselves.
         models: sizes by which it is measured.
-        jobs: as asked for; None takes several where they are worth it.
+        jobs: as asked for; None takes several where they fit and are worth it.
         budget: of the ladder, in seconds.
     """
-    cores = torch.get_num_threads()
-    if jobs == 1 or (jobs is None and (torch.cuda.is_available() or cores == 1 or budget < SHORTEST)):
-        return 1, pricing
-    number = min(cores, MOST) if jobs is None else jobs
+    alone = Sharing(1, pricing)
+    if jobs == 1 or (jobs is None and not _may_share(budget)):
+        return alone
+    number = min(torch.get_num_threads() if jobs is None else jobs, MOST)
+    if torch.cuda.is_available():
+        return Sharing(number, pricing)
     shared = pricing.fresh()
     with _threads(threads_of(number)):
         gains = [number * pricing.of(model).step_seconds / shared.measure(model) for model in models]
-    worth = jobs is not None or math.prod(gains) > GAIN ** len(gains)
-    return (number, shared) if worth else (1, pricing)
+    fits = all(number * (pricing.of(model).memory or 0.0) < pricing.limit for model in models)
+    worth = fits and math.prod(gains) > GAIN ** len(gains)
+    return Sharing(number, shared) if worth or jobs is not None else alone
+
+
+def _may_share(budget: float) -> bool:
+    """Whether there are cores and time for several processes, and these know all that the recipe may name."""
+    known = not Registry.by_hand and hasattr(os, "setpgrp")
+    return known and budget >= SHORTEST and torch.get_num_threads() > 1 and not torch.cuda.is_available()
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def guess_target(job: Job, seconds: float, pricing: Pricing, sizes: Sequence[tup
 
 
 def plan_rungs(
-    job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: Sequence[tuple[int, FamilyConfig]], jobs: int = 1
+    job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: Sequence[tuple[int, FamilyConfig]], lanes: int = 1
 ) -> list[Rung]:
     """The largest rungs that fit into a time.
 
@@ -117,7 +117,7 @@ def plan_rungs(
         guess: the target.
         pricing: of sizes.
         sizes: to choose from.
-        jobs: rungs that are trained at once, at these prices.
+        lanes: rungs that are trained at once, at these prices.
 
     Raises:
         InputError: the time is too short for the smallest sizes.
@@ -133,7 +133,7 @@ def plan_rungs(
         for times, power, step, count in product(RATIOS, POWERS, STEPS_DOWN, SIZES):
             for top in range(FEWEST_SIZES - 1, len(known)):
                 rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, power, step, count, pricing, fewest)
-                if makespan((rung.seconds for rung in rungs), jobs) > seconds:
+                if makespan((rung.seconds for rung in rungs), lanes) > seconds:
                     break
                 # The largest rung should be dear, and see about as much data a parameter as the target.
                 worth = rungs[-1].flops * rungs[-1].steps[-1] * min(1.0, times) ** 0.5
@@ -145,8 +145,8 @@ def plan_rungs(
         job, known[: 2 * FEWEST_SIZES], RATIOS[-1] * guess.ratio, 0.0, STEPS_DOWN[-1], FEWEST_SIZES, pricing, FEWEST_STEPS[-1]
     )
     raise InputError(
-        f"no ladder fits: small rungs take {format_duration(makespan((rung.seconds for rung in smallest), jobs))} of the {format_duration(seconds)} that there "
-        f"are, and the smallest is trained for {smallest[0].steps[0]:,} steps",
+        f"no ladder fits: small rungs take {format_duration(makespan((rung.seconds for rung in smallest), lanes))} of the {format_duration(seconds)} that there "
+        f"are, the shortest of them of {smallest[0].steps[0]:,} steps",
         expected=f"{FEWEST_SIZES} sizes of at least {FEWEST_STEPS[-1]} steps each",
         remedy="Give a larger --budget, another --target-budget, or a smaller training.batch_size",
     )

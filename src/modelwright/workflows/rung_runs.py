@@ -115,7 +115,7 @@ def _diverged_left_out(rung: Rung, reporter: Reporter) -> Iterator[None]:
 def _script_left_alone() -> Iterator[None]:
     """Processes that start meanwhile don't run the script of this one again, as they would to know its functions; it may have no guard."""
     script = sys.modules["__main__"]
-    kept = {name: script.__dict__.get(name) for name in ("__file__", "__spec__")}
+    kept = {name: script.__dict__[name] for name in ("__file__", "__spec__") if name in script.__dict__}
     script.__dict__.update(dict.fromkeys(kept))
     try:
         yield

@@ -88,6 +88,7 @@ class RungResult(BaseModel):
         value: of the ladder's metric, on the validation split.
         steps: of the training.
         step_seconds: as measured.
+        threads: with which.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -100,6 +101,7 @@ class RungResult(BaseModel):
     value: float
     steps: int
     step_seconds: float
+    threads: int
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ class Climb:
             value=Metric.of(job).measure(job, training.network),
             steps=steps,
             step_seconds=training.step_seconds,
+            threads=torch.get_num_threads(),
         )
 
     def _job(self, steps: int) -> Job:

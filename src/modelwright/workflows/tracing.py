@@ -178,18 +178,21 @@ class Subject:
         if key in _traces:
             return _traces[key]
         # Recurrent layers look at where documents end; without, all is one document, which is near enough.
+        compiled = self.recipe.training.compile is True
         apart = self.schema.kind == "text" and self.recipe.data.packing == "separate"
         reason = ""
         for documents in (True, False) if apart else (False,):
             try:
                 return _traces.setdefault(key, self._traced(size, slices, documents))
-            except (RuntimeError, NotImplementedError) as error:
+            except Exception as error:
+                # Another version's compiler may fail in any way.
+                if not (compiled or isinstance(error, RuntimeError)):
+                    raise
                 reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        if self.recipe.training.compile is True:
-            told = f"The compiled step can't be traced ({reason}); its plan is that of eager PyTorch, which needs more memory."
-            warnings.warn(told, RoughPlan, stacklevel=2)
-            return self.with_training(compile=False)._trace(size, slices)
-        return self._roughly(size, slices, reason)
+        if not compiled:
+            return self._roughly(size, slices, reason)
+        warnings.warn(f"The compiled step can't be traced ({reason}); its plan is that of eager PyTorch.", RoughPlan, stacklevel=2)
+        return _traces.setdefault(key, self.with_training(compile=False)._trace(size, slices))
 
     def _traced(self, size: int, slices: int, documents: bool) -> Trace:
         config = self.recipe.training.replace(batch_size=size, accumulation=slices)
