@@ -18,7 +18,7 @@ from modelwright.data.loader import Loader
 from modelwright.data.prediction import read_examples, read_stream
 from modelwright.data.source import find_source
 from modelwright.data.sources.stdlib import StandardLibrary
-from modelwright.data.text import cache_folder, read_text
+from modelwright.data.text import cache_folder, preparation_notes, read_text
 from modelwright.data.token_split import TokenSplit
 from modelwright.data.tokenizer import Tokenizer, tokenizers
 
@@ -103,6 +103,13 @@ def test_a_single_file_is_split_by_position(tmp_path):
     assert sum(split.bytes for split in dataset.splits.values()) == len(content)
     assert any("characters" in note for note in dataset.report.notes)
     assert dataset.report.given == ()
+
+
+@pytest.mark.parametrize(
+    ("documents", "says"), [(1, "1 document of 3,000 bytes was read, and split as given"), (2, "2 documents of 3,000 bytes were read")]
+)
+def test_notes_count_documents(documents, says):
+    assert preparation_notes({"read": {"documents": documents, "bytes": 3000}})[0].startswith(says)
 
 
 def test_shares_of_zero_make_no_split(tmp_path):

@@ -210,9 +210,10 @@ class Broken(Target):
 def test_what_differs_is_refused_and_leaves_nothing(change, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     made = subject("cnn", "image")
     monkeypatch.setitem(targets._parts, "broken", lambda: Broken(change))
-    with pytest.raises(InputError, match=message):
-        export(made, "broken", Some(made.schema), tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
+    for folder in (tmp_path / "out", tmp_path / "exports" / "out"):
+        with pytest.raises(InputError, match=message):
+            export(made, "broken", Some(made.schema), folder)
+        assert list(tmp_path.iterdir()) == []
     monkeypatch.setitem(targets._parts, "broken", lambda: Broken(lambda logits: logits + 1e-6))
     assert export(made, "broken", Some(made.schema), tmp_path / "out").comparison.difference < 2e-6
 

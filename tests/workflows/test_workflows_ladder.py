@@ -2,7 +2,11 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -126,6 +130,45 @@ def test_rungs_in_processes_of_their_own(tmp_path, digits):
     assert climb_all(tmp_path / "far", rungs[:1], diverging, digits, None, 2, Reporter()) == []
 
 
+def running(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux")
+def test_processes_end_with_their_parent(tmp_path, digits):
+    """However that does: killed, it can tell nobody."""
+    recipe = recipe_of()
+    rung = rung_of(recipe).model_copy(update={"steps": (100_000, 200_000, 400_000)})
+    write_atomic(tmp_path / "recipe.yaml", dump_recipe(recipe))
+    write_atomic(tmp_path / "rung.json", rung.model_dump_json())
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+from pathlib import Path
+from modelwright.workflows.reporter import Reporter
+from modelwright.workflows.rung_runs import climb_all
+from modelwright.workflows.rungs import Rung
+from modelwright.workflows.recipe import load_recipe
+if __name__ == "__main__":
+    folder = Path({str(tmp_path)!r})
+    rung = Rung.model_validate_json((folder / "rung.json").read_text())
+    climb_all(folder, [rung], load_recipe(folder / "recipe.yaml"), None, None, 2, Reporter())
+""")
+    parent = subprocess.Popen([sys.executable, str(script)])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "rungs" / "one" / "steps").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    children = [child for path in Path(f"/proc/{parent.pid}/task").glob("*/children") for child in path.read_text().split()]
+    assert any(running(child) for child in children)
+    parent.kill()
+    parent.wait()
+    while any(running(child) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(running(child) for child in children)
+
+
 def test_all_steps_are_counted():
     rung = rung_of(recipe_of())
     assert rung.all_steps == 32 + (8 - branch_point(8)) + (16 - branch_point(16))
@@ -200,17 +243,20 @@ class Measured(Prices):
 
     limit = 10.0
 
-    def fresh(self):
-        return self
-
     def of(self, model) -> Price:
         return replace(super().of(model), memory=self.memory)
+
+    def fresh(self):
+        return Measured(self.slower, self.memory)
 
     def measure(self, model) -> float:
         return self.of(model).step_seconds * (self.slower if torch.get_num_threads() == 1 else 1)
 
+    def correct(self, model, step_seconds: float) -> None:
+        self.rate *= step_seconds / self.of(model).step_seconds
 
-@pytest.mark.parametrize(("slower", "asked", "jobs"), [(1.1, None, 2), (1.9, None, 1), (1.9, 2, 2), (1.1, 1, 1)])
+
+@pytest.mark.parametrize(("slower", "asked", "jobs"), [(1.1, None, 2), (1.5, None, 1), (1.5, 2, 2), (1.1, 1, 1)])
 def test_several_rungs_are_trained_at_once_where_that_saves_time(two_threads, slower, asked, jobs):
     model = recipe_of().model
     assert share_machine(Measured(slower), [model], asked, 100.0).jobs == jobs

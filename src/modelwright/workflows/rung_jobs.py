@@ -17,6 +17,8 @@ from modelwright.workflows.pricing import Pricing
 
 MOST = 4
 """Jobs at once: as many as there are sizes at the least."""
+CONTENTION = 1.25
+"""How much longer steps take beside others that share caches, memory and clock; as seen with two on two cores (LOG.md)."""
 STARTING = 5.0
 """Seconds that processes take to start, beside reading the data once more."""
 GAIN = 1.2
@@ -72,7 +74,9 @@ def share_machine(pricing: Pricing, models: Sequence[FamilyConfig], jobs: int | 
         return Sharing(number, pricing)
     shared = pricing.fresh()
     with _threads(threads_of(number)):
-        gains = [number * pricing.of(model).step_seconds / shared.measure(model) for model in models]
+        for model in models:
+            shared.correct(model, CONTENTION * shared.measure(model))
+    gains = [number * pricing.of(model).step_seconds / shared.of(model).step_seconds for model in models]
     fits = all(number * (pricing.of(model).memory or 0.0) < pricing.limit for model in models)
     worth = fits and math.prod(gains) > GAIN ** len(gains)
     return Sharing(number, shared) if worth or jobs is not None else alone

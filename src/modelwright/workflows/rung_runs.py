@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -75,8 +76,7 @@ def _at_once(
     """In processes; the largest first, so that none is left alone at the end."""
     order = deque(sorted(rungs, key=lambda rung: -rung.seconds))
     threads = threads_of(jobs)
-    # In groups of their own, so that they hear of an interruption from here alone, and once: the second one doesn't wait until all is saved.
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=os.setpgrp)
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_set_apart)
     waiting: dict[Future[list[RungResult]], Rung] = {}
     results: dict[str, list[RungResult]] = {}
     try:
@@ -121,6 +121,21 @@ def _script_left_alone() -> Iterator[None]:
         yield
     finally:
         script.__dict__.update(kept)
+
+
+def _set_apart() -> None:
+    """Begin a process: it hears of an interruption from its parent alone, and once, as the second one doesn't wait until all is saved; and it
+    ends with its parent, however that does.
+    """
+    os.setpgrp()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _climb(folder: Path, rung: Rung, judged: int | None, threads: int) -> list[RungResult]:
