@@ -94,7 +94,7 @@ def test_all_is_as_before_whatever_happens():
     assert (AsyncCompile.cpp_pybinding, torch._C._dynamo.guards._empty_strided_cpu) == kept
 
 
-def test_no_compiler_of_c_is_asked(monkeypatch, tmp_path):
+def test_no_compiler_of_c_is_asked(monkeypatch):
     from torch._inductor import cpu_vec_isa
 
     monkeypatch.setattr(cpu_vec_isa.VecISA, "__bool__", lambda self: pytest.fail("the compiler of C++ was asked"))
@@ -135,3 +135,5 @@ def test_another_compiler_is_told_and_planned_as_eager(monkeypatch):
     with pytest.warns(RoughPlan, match="has no cpp_pybinding.*eager"):
         trace = subject.trace(8)
     assert trace == subject.with_training(compile=False).trace(8)
+    with pytest.warns(RoughPlan, match="has no cpp_pybinding"):
+        assert subject.trace(8) == trace, "whoever asks again is told again"

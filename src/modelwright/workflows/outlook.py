@@ -153,7 +153,7 @@ class Outlook:
     def larger_model(self) -> tuple[float, Outlook] | None:
         """The factor of the width at which the largest model fits, and what it is; None where the family can't grow or nothing fits.
 
-        Where traces are dear it is told by proportion, as tracing is dear, and a little on the safe side.
+        Where traces are dear it is told by proportion, and a little on the safe side.
         """
         parts = self.memory.parts
         square = sum(parts.get(part, 0) for part in ("parameters", "gradients", "optimizer", "average", "best", "copies"))

@@ -31,6 +31,8 @@ UNTRAINED = ("_task", "outputs", "count", "largest_unit", "_alike")
 """What of a subject is the same however it is trained."""
 _traces: dict[str, Trace] = {}
 """Those of this process, which a search asks for again."""
+_failures: dict[str, str] = {}
+"""Why compiled ones couldn't be made, which would take as long again to find out."""
 
 
 class RoughPlan(UserWarning):
@@ -177,11 +179,11 @@ class Subject:
         key = self.schema.model_dump_json() + self.recipe.model_dump_json() + f"{self.kind} {size} {slices}"
         if key in _traces:
             return _traces[key]
-        # Recurrent layers look at where documents end; without, all is one document, which is near enough.
         compiled = self.recipe.training.compile is True
+        # Recurrent layers look at where documents end; without, all is one document, which is near enough.
         apart = self.schema.kind == "text" and self.recipe.data.packing == "separate"
-        reason = ""
-        for documents in (True, False) if apart else (False,):
+        reason = _failures.get(key, "")
+        for documents in () if reason else (True, False) if apart else (False,):
             try:
                 return _traces.setdefault(key, self._traced(size, slices, documents))
             except Exception as error:
@@ -191,8 +193,9 @@ class Subject:
                 reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         if not compiled:
             return self._roughly(size, slices, reason)
+        _failures[key] = reason
         warnings.warn(f"The compiled step can't be traced ({reason}); its plan is that of eager PyTorch.", RoughPlan, stacklevel=2)
-        return _traces.setdefault(key, self.with_training(compile=False)._trace(size, slices))
+        return self.with_training(compile=False)._trace(size, slices)
 
     def _traced(self, size: int, slices: int, documents: bool) -> Trace:
         config = self.recipe.training.replace(batch_size=size, accumulation=slices)
