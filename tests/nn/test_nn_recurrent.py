@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from modelwright.core.batch import Features, FeatureSpec
+from modelwright.nn import recurrent
 from modelwright.nn.dropout import drop
 from modelwright.nn.initialization import init_weights
 from modelwright.nn.recurrent import Recurrent, RecurrentLayer
@@ -160,3 +163,27 @@ def test_a_shortcut_adds_what_a_layer_reads(cell, masked):
     torch.testing.assert_close(ours(Features(X, mask)).x, one[0] + two[0] + three[0])
     ours.pool = "last"
     torch.testing.assert_close(ours(Features(X, mask)).x, one[1] + two[1] + three[1])
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_an_lstm_in_bfloat16_on_a_processor_without_such_a_kernel(monkeypatch, bidirectional, autocast):
+    monkeypatch.setattr(recurrent, "_LSTM_TAKES_BFLOAT16", False)
+    layer = RecurrentLayer("lstm", 5, 8, bidirectional=bidirectional, weight_dropout=0.0 if autocast else 0.3).bfloat16()
+    mask_BT = torch.arange(6) < torch.tensor([[6], [4], [1]])
+    x_BTD = torch.randn(3, 6, 5).bfloat16()
+    reference = copy.deepcopy(layer).float()
+    torch.manual_seed(0)
+    expected = reference(x_BTD.float(), mask_BT)
+    if autocast:
+        layer, x_BTD = copy.deepcopy(reference), x_BTD.float()
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        outputs = layer(x_BTD, mask_BT)
+    for output, truth in zip(outputs, expected, strict=True):
+        assert output.dtype == torch.bfloat16
+        torch.testing.assert_close(output.float(), truth, rtol=1e-2, atol=1e-2)
+    outputs[0].float().square().sum().backward()
+    expected[0].square().sum().backward()
+    for weight, truth in zip(layer.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(weight.grad.float(), truth.grad, rtol=2e-2, atol=2e-2)

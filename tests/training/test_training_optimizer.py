@@ -88,7 +88,8 @@ def test_muon_equals_its_two_parts():
 
     losses, _ = fitted(lambda n: config.build(n.named_parameters()))
     expected, _ = fitted(Both)
-    assert losses == pytest.approx(expected, rel=1e-4)
+    # PyTorch's makes its update orthogonal in bfloat16, whose products each processor rounds otherwise.
+    assert losses == pytest.approx(expected, rel=1e-3)
 
 
 def test_decay_is_for_weights_alone():

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.utils._pytree import tree_map
 
 from modelwright.core.batch import Features, FeatureSpec
 from modelwright.nn.cache import Cache, State, state_dtype
@@ -20,6 +21,8 @@ Cell = Literal["rnn", "gru", "lstm"]
 RecurrentPooling = Literal["last", "mean", "max", "none"]
 
 _LAYERS: dict[Cell, type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+_LSTM_TAKES_BFLOAT16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+"""On a CPU. Without AVX-512 oneDNN has no such kernel, and PyTorch 2.13 asks it for one all the same, which is an error."""
 
 
 class RecurrentLayer(nn.Module):
@@ -88,9 +91,18 @@ class RecurrentLayer(nn.Module):
         if state is not None:
             parts = [part[None].to(x.dtype) for part in state]
             arguments = (x, tuple(parts) if len(parts) > 1 else parts[0])
+        if isinstance(self.rnn, nn.LSTM) and not _LSTM_TAKES_BFLOAT16 and _in_bfloat16_on_cpu(x):
+            return self._run_in_float32(arguments, dropped or {})
         if dropped is None:
             return self.rnn(*arguments)
         return torch.func.functional_call(self.rnn, dropped, arguments)
+
+    def _run_in_float32(self, arguments: tuple[Any, ...], dropped: dict[str, Tensor]) -> tuple[Any, Any]:
+        """The same in float32, and the outputs in bfloat16 again."""
+        weights = {name: weight.float() for name, weight in {**dict(self.rnn.named_parameters()), **dropped}.items()}
+        with torch.autocast("cpu", enabled=False):
+            outputs = torch.func.functional_call(self.rnn, weights, _cast(arguments, torch.float32))
+        return _cast(outputs, torch.bfloat16)
 
     def _read_documents(self, x_BTD: Tensor, documents_BT: Tensor) -> Tensor:
         """Each document as a row of its own, and back."""
@@ -117,6 +129,17 @@ class RecurrentLayer(nn.Module):
             out_ND = out_ND.index_put((chosen,), read[row, place])
         assert out_ND is not None, "there is a document"
         return out_ND.unflatten(0, documents_BT.shape)
+
+
+def _in_bfloat16_on_cpu(x: Tensor | PackedSequence) -> bool:
+    data = x.data
+    if data.device.type != "cpu":
+        return False
+    return torch.bfloat16 == (torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else data.dtype)
+
+
+def _cast(parts: Any, dtype: torch.dtype) -> Any:
+    return tree_map(lambda part: part.to(dtype), parts, is_leaf=lambda part: isinstance(part, PackedSequence))
 
 
 class Recurrent(nn.Module):
