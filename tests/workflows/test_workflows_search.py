@@ -14,7 +14,7 @@ from modelwright.workflows import study as study_module
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.search import Search, SearchPlan, begin, best_trial
 from modelwright.workflows.space import Space
-from modelwright.workflows.study import RungResult, Study
+from modelwright.workflows.study import Study, TrialResult
 
 OPTIMIZER = {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05}
 
@@ -55,7 +55,7 @@ class Laboratory:
 def result(rung, seconds, score, **more):
     about = {"steps": 100, "samples_per_second": 1.0, "flops": 1.0, "low": score, "high": score, "standard_error": 0.001}
     about |= {"parameters": 10, "size": 40, "latency": 1e-3, "loss": 1 - score, "value": score, "score": score}
-    return RungResult(rung=rung, seconds=seconds, **{**about, **more})
+    return TrialResult(rung=rung, seconds=seconds, **{**about, **more})
 
 
 def search(study, laboratory, plan, families, seconds, **more):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import time
 
 import pytest
 from rich.console import Console
@@ -92,6 +93,19 @@ def test_a_run_without_news_is_called_silent(young, run):
     (young / "metrics.jsonl").write_text("\n".join(rows(run)[:30]) + "\n")
     later = (young / "metrics.jsonl").stat().st_mtime + 3600
     assert look(Run(young), now=later).state == "silent"
+
+
+def test_a_run_that_ended_before_its_first_row_is_called_silent(young):
+    assert look(Run(young), now=time.time() + 200).state == "waiting"
+    assert look(Run(young), now=time.time() + 3600).state == "silent"
+
+
+def test_a_damaged_file_is_told(command, young):
+    (young / "run.json").write_text("{")
+    code, out, _ = command("watch", young, "--once")
+    assert code == 0
+    assert "! run.json can't be read" in out
+    assert json.loads(command("watch", young, "--json")[1])["problems"] == ["run.json can't be read (JSONDecodeError)"]
 
 
 def test_a_build_that_compares_shows_its_trials(tmp_path):

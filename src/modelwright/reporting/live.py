@@ -42,10 +42,11 @@ class Glance:
         rows: of its metrics, in order.
         primary: the metric that decides; empty if unknown.
         context: tokens of an example of text; 1 for other data.
-        age: seconds since the last row was written; None if there is none.
+        age: seconds since the last row was written, or whatever was written before there is one; None if nothing was.
         forecast: of the final loss.
         trials: of the comparison.
         summary: what was reached, of a finished run.
+        problems: files that can't be read.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Glance:
     forecast: Range | None = None
     trials: Sequence[Trial] = ()
     summary: str = ""
+    problems: Sequence[str] = ()
 
     @property
     def last(self) -> Mapping[str, Any]:
@@ -93,6 +95,7 @@ class Glance:
             "trials": len(self.trials),
             "rows": len(self.rows),
             "summary": self.summary or None,
+            "problems": list(self.problems),
         }
 
 
@@ -113,11 +116,11 @@ def picture(glance: Glance, width: int, height: int) -> RenderableType:
     columns = max(1, min(4, width // 38))
     facts = facts[: columns * max(1, height - len(head))]
     below = _grid(facts, columns)
-    tail: list[RenderableType] = []
     used = len(head) + math.ceil(len(facts) / columns) + 2
-    if glance.summary:
-        tail = [Text(glance.summary)]
-        used += math.ceil(len(glance.summary) / max(width, 1))
+    said = [glance.summary] if glance.summary else []
+    said += [f"! {problem}" for problem in glance.problems]
+    tail = [Text(line) for line in said]
+    used += sum(math.ceil(len(line) / max(width, 1)) for line in said)
     room = min(height - used - 1, HIGHEST)
     if not glance.rows:
         return Group(*head, Text(), _trials(glance, max(room, 3)), *tail)
@@ -129,7 +132,7 @@ def picture(glance: Glance, width: int, height: int) -> RenderableType:
 def _head(glance: Glance, width: int) -> list[Text]:
     said, color = STATES[glance.state]
     if glance.state == "silent" and glance.age is not None:
-        said = f"silent for {format_duration(glance.age)}: stopped, or in a long step"
+        said = f"silent for {format_duration(glance.age)}: stopped, or {'in a long step' if glance.rows else 'still preparing'}"
     title = Text.assemble(
         (glance.name, "bold"), f"  {glance.family}  " if glance.family else "  ", (f"● {said}", color), overflow="ellipsis", no_wrap=True
     )

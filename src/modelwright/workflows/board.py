@@ -16,7 +16,7 @@ from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.workflows.job import Job
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.search import best_trial
-from modelwright.workflows.study import RungResult, Trial
+from modelwright.workflows.study import Trial, TrialResult
 
 MOST_ROWS, MOST_RUNGS = 12, 3
 """Trials and rungs that are shown, the best and the longest ones."""
@@ -84,7 +84,7 @@ class Board:
             table.add_row("", f"and {hidden} more", style="dim")
         return table
 
-    def _cell(self, result: RungResult | None) -> str:
+    def _cell(self, result: TrialResult | None) -> str:
         if result is None:
             return ""
         return f"{result.value:.2%}" if self._job.task.primary in PROPORTIONS else f"{result.value:.4g}"

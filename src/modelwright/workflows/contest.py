@@ -28,7 +28,7 @@ from modelwright.workflows.recipe import Recipe, apply, data_name
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.search import Search, SearchPlan, begin
 from modelwright.workflows.space import Space
-from modelwright.workflows.study import RungResult, Study, Trial, masked, storage_errors
+from modelwright.workflows.study import Study, Trial, TrialResult, masked, storage_errors
 
 TELLING_STEPS = 100
 """Steps that the shortest rung should have, of a family of middling speed."""
@@ -165,7 +165,7 @@ class Found:
     judged: int
     plan: SearchPlan
 
-    def curve(self) -> list[RungResult]:
+    def curve(self) -> list[TrialResult]:
         """All rungs of the winner and of the trials of its family that came as far; of all its trials, where there was one of each size only."""
         assert self.best.last is not None
         far = self.best.last.rung if self.plan.proposals else 0

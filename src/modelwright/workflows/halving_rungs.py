@@ -21,7 +21,7 @@ from modelwright.workflows.job import Job, Probe
 from modelwright.workflows.judge import FEWEST_JUDGED, OVERLAP, Thoroughness, judging_precision
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.space import Space
-from modelwright.workflows.study import RungResult, Trial
+from modelwright.workflows.study import Trial, TrialResult
 
 FEWEST_STEPS = 20
 """A training of fewer steps tells nothing."""
@@ -66,7 +66,7 @@ class Rungs:
         """
         return Job.make(self._spaces[trial.family].at(trial.settings), self.probed[trial.family].job.dataset)
 
-    def __call__(self, trial: Trial, rung: int, seconds: float) -> RungResult | None:
+    def __call__(self, trial: Trial, rung: int, seconds: float) -> TrialResult | None:
         """Train a trial afresh for `seconds`, and judge it; None if that is too short for it, or it can't be trained."""
         timed = self.probed[trial.family]
         if trial.settings == self._spaces[trial.family].own and seconds / timed.step_seconds < FEWEST_STEPS:
@@ -95,7 +95,7 @@ class Rungs:
         """Say that a trial can't be trained."""
         self._reporter.say("dropped", f"{trial.label} {why}")
 
-    def _judge(self, job: Job, network: Network, rung: int, seconds: float, steps: int, speed: float) -> RungResult:
+    def _judge(self, job: Job, network: Network, rung: int, seconds: float, steps: int, speed: float) -> TrialResult:
         """What a trained network shows.
 
         Raises:
@@ -113,7 +113,7 @@ class Rungs:
         estimate = measured[task.primary]
         sign = 1 if task.higher_is_better else -1
         tie = measured.get(task.tie_breaker or "")
-        return RungResult(
+        return TrialResult(
             rung=rung,
             seconds=seconds,
             steps=steps,

@@ -10,11 +10,11 @@ from modelwright.evaluation.summary import label
 from modelwright.metrics.estimate import PROPORTIONS
 from modelwright.reporting.figures import new_figure, picture
 from modelwright.workflows.standings import Standings
-from modelwright.workflows.study import RungResult
+from modelwright.workflows.study import TrialResult
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999933")
 """Of the families, told apart by the color-blind too (Okabe & Ito 2008)."""
-AXES: tuple[tuple[str, Callable[[RungResult], float], Callable[[float], str]], ...] = (
+AXES: tuple[tuple[str, Callable[[TrialResult], float], Callable[[float], str]], ...] = (
     ("weights", lambda result: result.size, format_bytes),
     ("latency of one example", lambda result: 1e3 * result.latency, lambda value: f"{value:.2g} ms"),
     ("training", lambda result: result.seconds, format_duration),

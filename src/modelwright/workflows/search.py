@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from modelwright.core.errors import InputError
 from modelwright.planning.halving import plan_rounds, planned_trials, rank, survives
 from modelwright.workflows.space import Space
-from modelwright.workflows.study import RungResult, Study, Trial
+from modelwright.workflows.study import Study, Trial, TrialResult
 
 SIZE_SHARE = 0.2
 """Share of a search that goes to trying a larger size of the best trial."""
@@ -26,7 +26,7 @@ LARGER = " x2"
 MOST_FAILURES = 5
 """After so many trials in a row that couldn't be trained, no more are proposed."""
 
-Train = Callable[[Trial, int, float], RungResult | None]
+Train = Callable[[Trial, int, float], TrialResult | None]
 """Trains a trial at a rung for some seconds; None if it can't be trained."""
 Notice = Callable[[Sequence[Trial]], None]
 """Is told of all trials after each change."""
@@ -187,7 +187,7 @@ class Search:
             self.study.report(trial.number, result, self._objective(result))
         self._notice(self.study.trials())
 
-    def _objective(self, result: RungResult) -> float:
+    def _objective(self, result: TrialResult) -> float:
         """What the sampler goes by: the primary metric and, where it has a loss beside it, that as far as it decides between equal ones."""
         loss = 0.0 if result.loss == -result.score else result.loss / (1 + result.loss)
         return self._sign * (result.score - 1e-4 * loss)

@@ -17,7 +17,7 @@ from modelwright.planning.halving import rank
 from modelwright.planning.pareto import pareto_front
 from modelwright.workflows.contest import Found
 from modelwright.workflows.space import Space
-from modelwright.workflows.study import RungResult, Trial
+from modelwright.workflows.study import Trial, TrialResult
 
 MOST_ROWS = 10
 """Rows of a table."""
@@ -36,7 +36,7 @@ class Standing:
     """
 
     trial: Trial
-    result: RungResult
+    result: TrialResult
     tied: bool | None
     changes: dict[str, Value]
 
@@ -54,7 +54,7 @@ class Standings:
 
     metric: str
     rows: list[Standing]
-    front: list[tuple[Trial, RungResult]]
+    front: list[tuple[Trial, TrialResult]]
     higher_is_better: bool
 
     @classmethod
@@ -173,7 +173,7 @@ def _paired(best: Trial, other: Trial) -> tuple[float, bool] | None:
     return None
 
 
-def _front(found: Found) -> list[tuple[Trial, RungResult]]:
+def _front(found: Found) -> list[tuple[Trial, TrialResult]]:
     """The Pareto front of all rungs; latency, which is measured, counts in two digits, and training time by rung."""
     seen = [(trial, result) for trial in found.trials for result in trial.results]
     points = [(-result.score, result.size, float(f"{result.latency:.1e}"), found.plan.rungs[result.rung]) for _, result in seen]
@@ -194,7 +194,7 @@ def _short(changes: dict[str, Value]) -> str:
     return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
 
 
-def _cells(metric: str, trial: Trial, result: RungResult) -> tuple[str, ...]:
+def _cells(metric: str, trial: Trial, result: TrialResult) -> tuple[str, ...]:
     score = show(metric, Estimate(result.value, result.low, result.high)).partition(" (")[0]
     return trial.label, score, format_bytes(result.size), f"{1e3 * result.latency:.2g} ms", format_duration(result.seconds)
 

@@ -31,8 +31,8 @@ LOCK_SECONDS = 60
 """How long a process waits for a file that another one writes, and for the plan of a study that another one begins."""
 
 
-class RungResult(BaseModel):
-    """A rung: a short, complete training of a trial, and what it reached on the validation split."""
+class TrialResult(BaseModel):
+    """What a trial showed at a rung: after a short, complete training, on the validation split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -83,10 +83,10 @@ class Trial(BaseModel):
     owner: str
     """The process that trains it."""
     first_rung: int
-    results: tuple[RungResult, ...]
+    results: tuple[TrialResult, ...]
 
     @property
-    def last(self) -> RungResult | None:
+    def last(self) -> TrialResult | None:
         """The result of its longest rung."""
         return self.results[-1] if self.results else None
 
@@ -95,7 +95,7 @@ class Trial(BaseModel):
         """The rung that comes next."""
         return self.results[-1].rung + 1 if self.results else self.first_rung
 
-    def at(self, rung: int) -> RungResult | None:
+    def at(self, rung: int) -> TrialResult | None:
         """What it showed at a rung."""
         return next((result for result in self.results if result.rung == rung), None)
 
@@ -231,7 +231,7 @@ class Study:
         """The trial of that number, as it is now."""
         return _trial(self._study.get_trials(deepcopy=False)[number])
 
-    def report(self, number: int, result: RungResult, value: float) -> None:
+    def report(self, number: int, result: TrialResult, value: float) -> None:
         """Keep what a trial showed at a rung.
 
         Args:
@@ -277,7 +277,7 @@ def _trial(frozen: Any) -> Trial:
     """A trial as Optuna keeps it -> one of ours."""
     about = frozen.user_attrs
     family = frozen.params.get("family") or about.get("family", "")
-    results = [RungResult.model_validate(value) for key, value in about.items() if key.startswith("rung ")]
+    results = [TrialResult.model_validate(value) for key, value in about.items() if key.startswith("rung ")]
     states: dict[str, State] = {"WAITING": "waiting", "RUNNING": "open", "PRUNED": "stopped", "COMPLETE": "finished", "FAIL": "failed"}
     prefix = f"{family}."
     return Trial(

@@ -30,6 +30,8 @@ WIDTH, HEIGHT = 100, 28
 """Of a picture that is drawn where there is no terminal."""
 SILENT_SECONDS, SILENT_ROWS = 30.0, 20.0
 """A run is called silent after so long without a row, and so many times the usual time between two."""
+SLOW_SECONDS = 300.0
+"""The same for one that reads its data, or is being judged."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,8 @@ def look(run: Run, now: float | None = None) -> Glance:
         # A search that trains its winner.
         run = run.winner
     view = read_view(run)
-    age = None
-    with contextlib.suppress(OSError):
-        age = max(0.0, (time.time() if now is None else now) - run.metrics.stat().st_mtime)
     rows = [row for row in view.metrics if number(row, "progress") is not None]
+    age = _age([run.metrics] if rows else [run.metrics, run.log, run.state], time.time() if now is None else now)
     schema = view.schema
     return Glance(
         name=view.name,
@@ -100,11 +100,21 @@ def look(run: Run, now: float | None = None) -> Glance:
         rows=rows,
         primary=view.primary or _primary(rows),
         context=schema.text.shape[0] if schema is not None and schema.kind == "text" else 1,
-        age=age if rows else None,
+        age=age,
         forecast=_forecast(view, rows),
         trials=view.trials,
         summary=str(view.evaluation.get("summary") or view.search.get("verdict", "")),
+        problems=view.problems,
     )
+
+
+def _age(files: list[Path], now: float) -> float | None:
+    """Seconds since the last of them was written; None if there are none."""
+    written = []
+    for file in files:
+        with contextlib.suppress(OSError):
+            written.append(file.stat().st_mtime)
+    return max(0.0, now - max(written)) if written else None
 
 
 def _primary(rows: list[Mapping[str, Any]]) -> str:
@@ -117,9 +127,9 @@ def _state(view: View, rows: list[Mapping[str, Any]], age: float | None) -> Stat
     if view.finished or (view.search and not view.trains_winner):
         return "finished"
     if not rows:
-        return "comparing" if view.trials else "waiting"
+        return "comparing" if view.trials else "waiting" if (age or 0.0) < SLOW_SECONDS else "silent"
     if rows[-1]["progress"] >= 1:
-        return "judging" if (age or 0.0) < SILENT_SECONDS * 10 else "silent"
+        return "judging" if (age or 0.0) < SLOW_SECONDS else "silent"
     usual = (number(rows[-1], "seconds") or 0.0) / len(rows)
     return "silent" if (age or 0.0) > max(SILENT_SECONDS, SILENT_ROWS * usual) else "training"
 
