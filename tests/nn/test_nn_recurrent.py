@@ -168,7 +168,7 @@ def test_a_shortcut_adds_what_a_layer_reads(cell, masked):
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("autocast", [False, True])
 def test_an_lstm_in_bfloat16_on_a_processor_without_such_a_kernel(monkeypatch, bidirectional, autocast):
-    monkeypatch.setattr(recurrent, "_LSTM_TAKES_BFLOAT16", False)
+    monkeypatch.setattr(recurrent, "CPU_KNOWS_BFLOAT16", False)
     layer = RecurrentLayer("lstm", 5, 8, bidirectional=bidirectional, weight_dropout=0.0 if autocast else 0.3).bfloat16()
     mask_BT = torch.arange(6) < torch.tensor([[6], [4], [1]])
     x_BTD = torch.randn(3, 6, 5).bfloat16()

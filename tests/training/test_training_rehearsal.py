@@ -8,7 +8,7 @@ from harness.steps import STEPS, traced
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modelwright.nn import recurrent
+from modelwright.core.device import CPU_KNOWS_BFLOAT16
 from modelwright.planning.kernels import recurrent_workspace
 from modelwright.planning.trace import bytes_by_part, total_bytes
 
@@ -93,7 +93,7 @@ def test_weights_in_the_format_of_autocast_are_told_apart():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("sizes", [(20, 6, 32, 48), (7, 16, 40, 16), (12, 3, 130, 200)])
 def test_the_memory_of_an_lstm_kernel(sizes, dtype):
-    if dtype == torch.bfloat16 and not recurrent._LSTM_TAKES_BFLOAT16:
+    if dtype == torch.bfloat16 and not CPU_KNOWS_BFLOAT16:
         pytest.skip("this processor has no such kernel")
     time_, batch, inputs, width = sizes
     seen = []

@@ -58,7 +58,7 @@ def test_peaks_of_devices(name, bfloat16, float32):
 
 
 def test_the_probe_is_done_once_and_gives_a_rate(monkeypatch):
-    monkeypatch.setattr(device_peaks, "PROBE_SIZE", 128)
+    monkeypatch.setattr(device_peaks, "PROBE_SIZES", {"cpu": (64, 128)})
     monkeypatch.setattr(device_peaks, "PROBE_SECONDS", 0.01)
     probe_cpu.cache_clear()
     rate = peak_flops(torch.device("cpu"), "float32")

@@ -1,12 +1,18 @@
-"""The device whose kernels compute on a tensor: its own, or in planning the one that it stands for; and whether it has values at all."""
+"""The device whose kernels compute on a tensor: its own, or in planning the one that it stands for; whether it has values; what this CPU knows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import is_fake
+
+CPU_KNOWS_BFLOAT16: bool = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+"""Whether this CPU has kernels in bfloat16: oneDNN wants AVX-512, or its like on ARM. Without them a product of matrices takes about a hundred times
+as long as in float32, and PyTorch 2.13 asks oneDNN for an LSTM that it doesn't have, which is an error.
+"""
 
 _planned: str | None = None
 

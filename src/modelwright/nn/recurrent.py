@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from torch.utils._pytree import tree_map
 
 from modelwright.core.batch import Features, FeatureSpec
+from modelwright.core.device import CPU_KNOWS_BFLOAT16, device_kind
 from modelwright.nn.cache import Cache, State, state_dtype
 from modelwright.nn.dropout import Dropout, LockedDropout, drop
 from modelwright.nn.pooling import last_in_time, lengths, max_over_time, mean_over_time
@@ -21,8 +22,6 @@ Cell = Literal["rnn", "gru", "lstm"]
 RecurrentPooling = Literal["last", "mean", "max", "none"]
 
 _LAYERS: dict[Cell, type[nn.RNN] | type[nn.GRU] | type[nn.LSTM]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-_LSTM_TAKES_BFLOAT16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-"""On a CPU. Without AVX-512 oneDNN has no such kernel, and PyTorch 2.13 asks it for one all the same, which is an error."""
 
 
 class RecurrentLayer(nn.Module):
@@ -91,14 +90,14 @@ class RecurrentLayer(nn.Module):
         if state is not None:
             parts = [part[None].to(x.dtype) for part in state]
             arguments = (x, tuple(parts) if len(parts) > 1 else parts[0])
-        if isinstance(self.rnn, nn.LSTM) and not _LSTM_TAKES_BFLOAT16 and _in_bfloat16_on_cpu(x):
+        if isinstance(self.rnn, nn.LSTM) and not CPU_KNOWS_BFLOAT16 and _in_bfloat16_on_cpu(x):
             return self._run_in_float32(arguments, dropped or {})
         if dropped is None:
             return self.rnn(*arguments)
         return torch.func.functional_call(self.rnn, dropped, arguments)
 
     def _run_in_float32(self, arguments: tuple[Any, ...], dropped: dict[str, Tensor]) -> tuple[Any, Any]:
-        """The same in float32, and the outputs in bfloat16 again."""
+        """The same in float32, and the outputs in bfloat16 again: this CPU has no LSTM in bfloat16."""
         weights = {name: weight.float() for name, weight in {**dict(self.rnn.named_parameters()), **dropped}.items()}
         with torch.autocast("cpu", enabled=False):
             outputs = torch.func.functional_call(self.rnn, weights, _cast(arguments, torch.float32))
@@ -133,7 +132,7 @@ class RecurrentLayer(nn.Module):
 
 def _in_bfloat16_on_cpu(x: Tensor | PackedSequence) -> bool:
     data = x.data
-    if data.device.type != "cpu":
+    if device_kind(data) != "cpu":
         return False
     return torch.bfloat16 == (torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else data.dtype)
 

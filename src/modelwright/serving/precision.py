@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from modelwright.core.device import CPU_KNOWS_BFLOAT16
 from modelwright.models.network import Network
 from modelwright.serving.reader import CachedReader, Scores, scores_of
 
@@ -103,9 +104,11 @@ def _quantized(network: Network) -> Prepared:
 
 @torch.inference_mode()
 def fastest(network: Network, rows: int, steps: int = 4) -> FixedPrecision:
-    """Whether this network generates faster in float32 or in bfloat16 here, `rows` texts at once; float32 where its context is too short to tell."""
+    """Whether this network generates faster in float32 or in bfloat16 here, `rows` texts at once; float32 where its context is too short to tell,
+    or this CPU has no kernels in bfloat16.
+    """
     steps = min(steps, network.stem.gives.size[0] - 2)
-    if steps < 1:
+    if steps < 1 or (next(network.parameters()).device.type == "cpu" and not CPU_KNOWS_BFLOAT16):
         return "float32"
     seconds: dict[FixedPrecision, float] = {}
     for name in _TYPES:

@@ -6,12 +6,13 @@ import functools
 import time
 
 import torch
+from torch import Tensor
 
 from modelwright.planning.devices import device_of
 from modelwright.training.rule import Precision
 
-PROBE_SIZE = 1536
-"""Rows of the square matrices whose product is timed."""
+PROBE_SIZES = {"cpu": (192, 384, 768, 1536), "cuda": (1536, 3072, 6144)}
+"""Rows of the square matrices whose products are timed."""
 PROBE_SECONDS = 0.1
 
 
@@ -28,19 +29,35 @@ def peak_flops(device: torch.device, precision: Precision) -> float | None:
 
 @functools.cache
 def probe_cpu(precision: Precision, threads: int) -> float:
-    """FLOPs a second of a large product of matrices on this CPU, the best of several, once a process.
+    """FLOPs a second of a large product of matrices on this CPU, measured once a process.
 
     Args:
         precision: of the factors.
         threads: that PyTorch uses now; a probe with another number is another probe.
     """
-    size = PROBE_SIZE
-    a, b = torch.randn(2, size, size).to(getattr(torch, precision))
-    best, end = float("inf"), time.perf_counter() + PROBE_SECONDS
-    with torch.inference_mode():
-        torch.mm(a, b)
-        while best == float("inf") or time.perf_counter() < end:
-            began = time.perf_counter()
-            torch.mm(a, b)
-            best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
+    return product_flops(precision, torch.device("cpu"))
+
+
+@torch.inference_mode()
+def product_flops(precision: Precision, device: torch.device) -> float:
+    """FLOPs a second of a product of matrices, the best of several: of the largest one that takes no longer than the probe should."""
+    rate = 0.0
+    for size in PROBE_SIZES[device.type]:
+        work = 2 * size**3
+        if work > PROBE_SECONDS * rate > 0:
+            break
+        a, b = torch.randn(2, size, size, device=device).to(getattr(torch, precision))
+        _seconds(a, b)
+        best, end = _seconds(a, b), time.perf_counter() + PROBE_SECONDS
+        while size == PROBE_SIZES[device.type][-1] and time.perf_counter() < end:
+            best = min(best, _seconds(a, b))
+        rate = work / best
+    return rate
+
+
+def _seconds(a: Tensor, b: Tensor) -> float:
+    began = time.perf_counter()
+    torch.mm(a, b)
+    if a.device.type == "cuda":
+        torch.cuda.synchronize(a.device)
+    return time.perf_counter() - began

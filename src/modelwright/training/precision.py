@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from modelwright.core.batch import Batch
+from modelwright.core.device import CPU_KNOWS_BFLOAT16
 from modelwright.tasks.task import LossTask
 from modelwright.training.rule import Precision
 from modelwright.training.timing import fastest_seconds, practice_step
@@ -27,7 +28,8 @@ def choose_precision(
     memory_formats: tuple[MemoryFormat, ...] = ("contiguous", "channels_last"),
     patience: float = 1.5,
 ) -> tuple[Precision, MemoryFormat]:
-    """The fastest of the candidates for this network on this machine; another number format than the first must be 10 % faster.
+    """The fastest of the candidates for this network on this machine; another number format than the first must be 10 % faster, and one that
+    this CPU has no kernels for isn't tried.
 
     Weights and random generators stay as they are. Only a network with two-dimensional convolutions is tried in another memory layout. A
     number format in which the network can't run is no candidate.
@@ -37,6 +39,8 @@ def choose_precision(
     """
     if not any(isinstance(module, nn.Conv2d) for module in network.modules()):
         memory_formats = memory_formats[:1]
+    if next(network.parameters()).device.type == "cpu" and not CPU_KNOWS_BFLOAT16:
+        precisions = tuple(precision for precision in precisions if precision != "bfloat16") or precisions
     candidates: list[tuple[Precision, MemoryFormat]] = [(precision, layout) for precision in precisions for layout in memory_formats]
     if len(candidates) == 1:
         return candidates[0]

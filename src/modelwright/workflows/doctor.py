@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -18,8 +16,10 @@ from rich.table import Table
 from modelwright.core.units import format_bytes
 from modelwright.core.version import __version__
 from modelwright.planning.profile import Profile
+from modelwright.training.device_peaks import product_flops
 from modelwright.training.machine import prepare_machine
 from modelwright.training.profiling import load_profile, measure_profile, save_profile
+from modelwright.training.rule import Precision
 from modelwright.workflows.here import machine_memory, machine_name, profile_path
 from modelwright.workflows.reporter import Reporter, steps_bar
 
@@ -29,8 +29,6 @@ OPTIONAL = {
     "pillow": "image files",
     "tensorboard": "TensorBoard curves",
 }
-SIZE = 1024
-"""Rows of the square matrices whose product is timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +58,9 @@ def doctor(*, profile: bool = False, reporter: Reporter | None = None) -> Diagno
     measured = _measure(reporter) if profile else load_profile(profile_path(), machine_name())
     facts = _facts()
     packages = {name: _version(name) for name in (*NEEDED, *OPTIONAL)}
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    gigaflops = {name: _gigaflops(getattr(torch, name), device) for name in ("float32", "bfloat16")}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    formats: tuple[Precision, ...] = ("float32", "bfloat16")
+    gigaflops = {name: round(product_flops(name, device) / 1e9, 1) for name in formats}
     found = Diagnosis(facts, packages, gigaflops, tuple(_problems(facts, packages)), _facts_of(measured))
     _show(found, reporter)
     return found
@@ -113,19 +112,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _gigaflops(dtype: torch.dtype, device: str) -> float:
-    """Median rate of a square matrix product, in GFLOP/s."""
-    a = torch.randn(SIZE, SIZE, device=device).to(dtype)
-    seconds = []
-    for _ in range(8):
-        before = time.perf_counter()
-        _ = a @ a
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - before)
-    return round(2 * SIZE**3 / median(seconds[2:]) / 1e9, 1)
 
 
 def _problems(facts: dict[str, Any], packages: dict[str, str | None]) -> list[str]:

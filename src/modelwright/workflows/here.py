@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from modelwright.core.run import Run
@@ -76,12 +77,12 @@ class Past(BaseModel):
 
 
 def machine_name() -> str:
-    """What this CPU is called."""
-    try:
+    """What this CPU is called, and the instructions for which PyTorch has kernels: a cloud gives many CPUs one name."""
+    name = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def machine_memory() -> int | None:
