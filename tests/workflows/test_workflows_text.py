@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,7 +76,7 @@ def test_a_run_that_goes_on_is_judged_on_as_much_as_it_would_have_been(text, tmp
         raise KeyboardInterrupt
 
     monkeypatch.setattr(judge_module, "JUDGING_SHARE", 1e-6)
-    monkeypatch.setattr(judge_module, "FEWEST_JUDGED", 5)
+    monkeypatch.setattr(judge_module, "SPARING", replace(judge_module.SPARING, fewest=5))
     monkeypatch.setattr(train_module, "_fit", lambda *arguments, **more: None)
     monkeypatch.setattr(train_module, "_finish", stop)
     changes = {"model": {"family": "gru", "width": 8, "depth": 1}, "training.budget": "60s", "baselines": False}

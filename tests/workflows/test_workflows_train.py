@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import yaml
 from modelwright.core.errors import RunInterrupted
 from modelwright.core.run import Run
 from modelwright.training.hook import Hook
+from modelwright.workflows import judge as judge_module
 from modelwright.workflows import train as train_module
 from modelwright.workflows.recipe import load_recipe
 from modelwright.workflows.train import train
@@ -255,3 +257,19 @@ def test_a_full_disk_is_told_wherever_it_is_met(command, table, tmp_path, monkey
     assert code == 2
     assert "disk is full" in err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_short_budget_judges_a_part_of_large_splits_and_says_so(command, table, tmp_path, monkeypatch):
+    def stop(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(judge_module, "JUDGING_SHARE", 1e-9)
+    monkeypatch.setattr(judge_module, "THOROUGH", replace(judge_module.THOROUGH, fewest=20))
+    monkeypatch.setattr(train_module, "_fit", stop)
+    for budget, sizes in (("1h", (20, 20)), ("2 steps", (30, 30))):
+        folder = tmp_path / budget
+        _, out, err = command("train", table, "--family", "mlp", "--set", "model.width=8", "--output", folder, "--budget", budget)
+        held_out = json.loads((folder / "run.json").read_text())["held_out"]
+        assert (held_out["validation"], held_out["test"]) == sizes
+        told = "judged on 20 of 30 validation and 20 of 30 test examples" in " ".join((out + err).split())
+        assert told == (budget == "1h")

@@ -16,9 +16,8 @@ from modelwright.evaluation.comparison import errors_of, pack
 from modelwright.evaluation.evaluate import evaluate
 from modelwright.evaluation.latency import latency
 from modelwright.models.network import Network
-from modelwright.training.trainer import FORWARD_SHARE
 from modelwright.workflows.job import Job, Probe
-from modelwright.workflows.judge import FEWEST_JUDGED, OVERLAP, Thoroughness, judging_precision
+from modelwright.workflows.judge import Thoroughness, judging_precision
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.space import Space
 from modelwright.workflows.study import Trial, TrialResult
@@ -27,19 +26,17 @@ FEWEST_STEPS = 20
 """A training of fewer steps tells nothing."""
 REPLICATES = 100
 JUDGED_SHARE, LATENCY_SHARE = 0.1, 0.02
-"""Shares: of the shortest rung that judging a text may take, and of a rung that timing one example may take."""
+"""Shares: of the shortest rung that judging may take where the validation split is large, and of a rung that timing one example may take."""
 LATENCY_SECONDS = 0.05
 """For timing answers to one example, at most."""
 
 
 def judged_examples(probed: Mapping[str, Probe], seconds: float) -> int:
-    """Those of the validation split; of a text, as many as the slowest family can be judged on in a small part of a rung's `seconds`."""
+    """Those of the validation split; of a large one, as many as the slowest family can be judged on in a small part of a rung's `seconds`."""
     dataset = next(iter(probed.values())).job.dataset
     split = dataset.splits["validation"]
-    if not Thoroughness.of(dataset.schema).within_budget:
-        return len(split)
-    slowest = min(timed.samples_per_second for timed in probed.values())
-    return min(len(split), max(FEWEST_JUDGED, round(JUDGED_SHARE * seconds * slowest / (OVERLAP * FORWARD_SHARE))))
+    care = Thoroughness.of(dataset.schema)
+    return min(len(split), max(care.fewest, round(JUDGED_SHARE * seconds / care.seconds_each(list(probed.values())))))
 
 
 class Rungs:

@@ -29,8 +29,8 @@ OTHER_SECONDS = 1.5
 """For writing the bundle and leaving the process, as seen on machines of 2026."""
 FEWEST_JUDGED = 128
 """Windows of a text that suffice for a look beside, and that are judged at least."""
-JUDGING_SHARE, OVERLAP = 0.1, 2
-"""Share of a budget of seconds that judging a text may take; and how often each of its tokens is read, as windows overlap by half."""
+JUDGING_SHARE = 0.1
+"""Share of a budget of seconds that judging may take, where held-out splits are so large that they can be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Thoroughness:
         training: examples of the training split that the gap is measured on, at most.
         beside: examples that baselines are judged on and compared with the model on; None: the whole split.
         timed: examples from which the time of judging is foretold.
-        within_budget: whether held-out splits are cut to a small share of a budget of seconds.
+        fewest: examples of a held-out split that are left at least where a budget of seconds is short for it.
+        overlap: how often an example is read in a pass; windows of a text overlap by half.
         as_trained: whether the number format is that of training, rather than float32.
         passes: over each split, comparisons included; those on a part of a split are counted apart.
     """
@@ -49,7 +50,8 @@ class Thoroughness:
     training: int
     beside: int | None
     timed: int
-    within_budget: bool
+    fewest: int
+    overlap: int
     as_trained: bool
     passes: Mapping[str, int]
 
@@ -58,11 +60,15 @@ class Thoroughness:
         """What suits the kind of data."""
         return SPARING if schema.kind == "text" else THOROUGH
 
+    def seconds_each(self, timed: Sequence[Probe]) -> float:
+        """About what a pass over an example takes the slowest of the networks."""
+        return FORWARD_SHARE * self.overlap / min(probe.samples_per_second for probe in timed)
 
-THOROUGH = Thoroughness(10_000, None, 256, within_budget=False, as_trained=False, passes={"train": 1, "validation": 3, "test": 2})
+
+THOROUGH = Thoroughness(10_000, None, 256, fewest=10_000, overlap=1, as_trained=False, passes={"train": 1, "validation": 3, "test": 2})
 """Measured; the best weights compared with the last; the best baseline with the model."""
 SPARING = Thoroughness(
-    FEWEST_JUDGED, FEWEST_JUDGED, 16, within_budget=True, as_trained=True, passes={"train": 1, "validation": 1, "test": 1}
+    FEWEST_JUDGED, FEWEST_JUDGED, 16, fewest=FEWEST_JUDGED, overlap=2, as_trained=True, passes={"train": 1, "validation": 1, "test": 1}
 )
 """A window of text is dear. bfloat16 changes its loss in the fifth digit and takes a third of the time."""
 
@@ -108,27 +114,40 @@ def _linear(job: Job, seconds: float) -> PredictFunction:
 def affordable(dataset: Dataset, timed: Sequence[Probe]) -> Dataset:
     """The data set with its validation and test split cut to what can be judged in a small share of the budget.
 
-    Only texts within a budget of seconds are cut: to judge every token of a large one takes longer than many a training. The windows that are
-    left are evenly spread over the split.
+    Only a budget of seconds cuts: to judge every token of a large text, or a million images, takes longer than many a training. What is left is
+    evenly spread over the split.
 
     Args:
         dataset: whole.
         timed: the networks that may be judged; the slowest one counts.
     """
-    budget = timed[0].job.training.budget.seconds
-    if budget is None or not Thoroughness.of(dataset.schema).within_budget:
+    budget, care = timed[0].job.training.budget.seconds, Thoroughness.of(dataset.schema)
+    if budget is None:
         return dataset
-    each = FORWARD_SHARE * OVERLAP / min(probe.samples_per_second for probe in timed)
+    each = care.seconds_each(timed)
     held_out = {name: split for name, split in dataset.splits.items() if name != "train"}
-    share = JUDGING_SHARE * budget / (each * max(1, sum(map(len, held_out.values()))))
+    share = JUDGING_SHARE * budget / (each * max(1, sum(care.passes[name] * len(split) for name, split in held_out.items())))
     if share >= 1:
         return dataset
-    return cut(dataset, {name: max(FEWEST_JUDGED, round(share * len(split))) for name, split in held_out.items()})
+    return cut(dataset, {name: max(care.fewest, round(share * len(split))) for name, split in held_out.items()})
 
 
 def cut(dataset: Dataset, sizes: Mapping[str, int]) -> Dataset:
     """The data set with some splits cut to at most so many examples, evenly spread."""
     return replace(dataset, splits={name: split.sample(sizes.get(name, len(split))) for name, split in dataset.splits.items()})
+
+
+def what_is_judged(dataset: Dataset) -> str | None:
+    """A sentence about how much of the held-out splits is judged, where `affordable` cut some; not of a text, of which usually a part is."""
+    if dataset.schema.kind == "text":
+        return None
+    whole = dataset.report.splits
+    parts = [
+        f"{len(split):,} of {whole[name]:,} {name}"
+        for name, split in dataset.splits.items()
+        if name != "train" and len(split) < whole.get(name, 0)
+    ]
+    return f"judged on {' and '.join(parts)} examples, evenly spread, as the budget is short" if parts else None
 
 
 def judged_splits(job: Job) -> dict[str, Split]:

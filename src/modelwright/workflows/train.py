@@ -31,7 +31,7 @@ from modelwright.workflows.expect import MEMORY_SPREAD, Expectation, device_name
 from modelwright.workflows.finish import Outcome, keep_errors, prove, say_shipped, ship, show_evaluation
 from modelwright.workflows.here import CROWDED, MEMORY, STEP, WAITING, remember
 from modelwright.workflows.job import Job, Probe, probe, read
-from modelwright.workflows.judge import Baselines, affordable, cut, fit_baselines, judge, judging_seconds
+from modelwright.workflows.judge import Baselines, affordable, cut, fit_baselines, judge, judging_seconds, what_is_judged
 from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, load_recipe
 from modelwright.workflows.report import report_in_time, report_seconds
 from modelwright.workflows.reporter import Reporter
@@ -131,6 +131,8 @@ def run_job(
         "plain": {} if expected is None else expected.plain,
     }
     run.write_json(run.state, state)
+    if (told := what_is_judged(job.dataset)) is not None:
+        reporter.say("note", told)
     _forecast(run, timed, seconds, score, expected, reporter)
     state["memory_counted"] = reset_peak()
     result = _fit(run, job, network, seconds, reporter, resume=False)
