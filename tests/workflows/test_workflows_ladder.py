@@ -1,6 +1,7 @@
 """`ladder`: rungs, their branches, what is planned, and what is made of them."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -18,14 +19,14 @@ from modelwright.core.registry import Registry
 from modelwright.data.dataset import load
 from modelwright.planning.range import Range
 from modelwright.workflows.job import Job
-from modelwright.workflows.ladder import ladder
+from modelwright.workflows.ladder import _hardly_begun, ladder
 from modelwright.workflows.pricing import Price
 from modelwright.workflows.recipe import chosen_recipe, dump_recipe
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.rung_jobs import lanes_of, makespan, share_machine
 from modelwright.workflows.rung_plan import FEWEST_STEPS, Guess, guess_target, plan_rungs, shapes
 from modelwright.workflows.rung_runs import climb_all
-from modelwright.workflows.rungs import Climb, Metric, Rung, branch_point, data_per_step, read_results, rung_recipe
+from modelwright.workflows.rungs import Climb, Metric, Rung, RungResult, branch_point, data_per_step, read_results, rung_recipe
 
 SETTINGS = [
     "model.width=128",
@@ -35,6 +36,11 @@ SETTINGS = [
     "training.memory_format=contiguous",
     "training.optimizer.learning_rate=0.01",
 ]
+
+
+RESULT = {
+    "rung": "one", "params": 100, "data": 1e4, "unique": 1e4, "compute": 1e9, "steps": 100, "step_seconds": 0.01, "threads": 1,
+}  # fmt: skip
 
 
 def recipe_of(family: str = "mlp"):
@@ -427,3 +433,14 @@ def test_a_damaged_ladder(tmp_path, capsys):
     (tmp_path / "ladder.json").write_text("{")
     assert main(["ladder", "--resume", str(tmp_path)]) == 2
     assert "damaged" in capsys.readouterr().err
+
+
+def test_what_a_constant_reaches_and_rungs_that_are_no_better_are_refused(digits):
+    job = Job.make(recipe_of(), digits)
+    constant = Metric.of(job).of_constant(job)
+    assert constant == pytest.approx(math.log(10), abs=0.01)
+    rows = [RungResult(**{**RESULT, "value": value}) for value in (2.25, 2.1)]
+    told = "the rungs have hardly begun to learn: the best reaches a log_loss of 2.1, and a constant 2.303"
+    assert _hardly_begun("log_loss", rows, math.log(10)) == told
+    assert _hardly_begun("log_loss", [*rows, RungResult(**{**RESULT, "value": 2.0})], math.log(10)) is None
+    assert _hardly_begun("bits_per_byte", rows, None) is None

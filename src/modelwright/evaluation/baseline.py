@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -27,6 +27,8 @@ class BaselineConfig(Config):
     """The choice of a baseline; a subclass registered under its `name` is all that a new one needs."""
 
     name: str
+    is_constant: ClassVar[bool] = False
+    """Whether it gives every example the same."""
 
     def suits(self, schema: Schema) -> bool:
         """Whether it can be fitted to such data, with what is installed."""

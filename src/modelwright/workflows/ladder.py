@@ -59,6 +59,8 @@ JUDGED_SHARE = 0.1
 """Of a budget: what judging the rungs may take."""
 FEWEST_JUDGED = 64
 """Examples of the validation split."""
+BEGUN = 0.9
+"""Of the loss of a constant: where no rung falls below this share, a law tells nothing of the networks that do."""
 LARGEST = 4.0
 """Size of the recommended model over that of the largest rung, at most in the square root of the growth in compute."""
 
@@ -241,9 +243,17 @@ def _concluded(folder: Path, recipe: Recipe, dataset: Dataset, plan: Plan, resul
     best = _recommended(law, job, plan, results)
     write_atomic(folder / "target.yaml", dump_recipe(best.recipe))
     write_atomic(folder / "law.png", draw_law(law, "loss", [best.point], [best.value], [None], ".png"))
-    return LadderAnswer(
-        folder, metric, plan, results, law, law.objection(best.point), best, law.next_run(best.point), time.monotonic() - began
-    )  # fmt: skip
+    constant = Metric(metric).of_constant(Job.make(recipe, judged_on(dataset, plan.judged)))
+    reason = _hardly_begun(metric, results, constant) or law.objection(best.point)
+    return LadderAnswer(folder, metric, plan, results, law, reason, best, law.next_run(best.point), time.monotonic() - began)
+
+
+def _hardly_begun(metric: str, results: list[RungResult], constant: float | None) -> str | None:
+    """Why no law is to be believed through rungs on which networks have learned little yet: the curve turns where they begin to."""
+    lowest = min(row.value for row in results)
+    if constant is None or lowest < BEGUN * constant:
+        return None
+    return f"the rungs have hardly begun to learn: the best reaches a {metric} of {lowest:.4g}, and a constant {constant:.4g}"
 
 
 def _recommended(law: Law, job: Job, plan: Plan, results: list[RungResult]) -> Recommendation:

@@ -23,7 +23,8 @@ from modelwright.core.disk import write_atomic
 from modelwright.core.errors import InputError
 from modelwright.core.units import Budget
 from modelwright.data.dataset import Dataset
-from modelwright.evaluation.evaluate import evaluate
+from modelwright.evaluation.baseline import suitable_baselines
+from modelwright.evaluation.evaluate import evaluate, measure
 from modelwright.models.family import FamilyConfig
 from modelwright.planning.laws.points import Points
 from modelwright.training import checkpoint
@@ -125,6 +126,15 @@ class Metric:
     def measure(self, job: Job, network: torch.nn.Module) -> float:
         """On the whole validation split."""
         return evaluate(network, job.task, job.dataset.splits["validation"], replicates=0).estimates[self.name].value
+
+    def of_constant(self, job: Job) -> float | None:
+        """What the best constant reaches there, such as the frequencies of the classes; None where there is no such baseline."""
+        train, validation = job.dataset.train, job.dataset.splits["validation"]
+        for baseline in suitable_baselines(job.dataset.schema):
+            if baseline.is_constant:
+                predict = baseline.fit(job.dataset.schema, job.task, train, validation, seconds=1.0)
+                return measure(predict, job.task, validation, replicates=0).estimates[self.name].value
+        return None
 
 
 def branch_point(steps: int) -> int:

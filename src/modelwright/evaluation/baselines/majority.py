@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -17,6 +17,7 @@ class MajorityConfig(BaselineConfig):
     """The most frequent class of the training split."""
 
     name: Literal["majority"] = "majority"  # pyright: ignore[reportIncompatibleVariableOverride]
+    is_constant: ClassVar[bool] = True
 
     def suits(self, schema: Schema) -> bool:
         """Targets that are classes."""

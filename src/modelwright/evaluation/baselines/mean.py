@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from modelwright.core.schema import Schema
 from modelwright.evaluation.baseline import BaselineConfig, LabeledBatches, baselines, constant, targets
@@ -15,6 +15,7 @@ class MeanConfig(BaselineConfig):
     """The mean of the training split, which no constant beats in squared error."""
 
     name: Literal["mean"] = "mean"  # pyright: ignore[reportIncompatibleVariableOverride]
+    is_constant: ClassVar[bool] = True
 
     def suits(self, schema: Schema) -> bool:
         """Targets that are numbers."""
