@@ -42,7 +42,9 @@ KEPT = RESULTS.parent / "ladder-runs.jsonl"
 
 
 def next_characters(folder: Path) -> str:
-    """Tinyshakespeare as pictures: `SEEN` characters, a row of 8 bits each; the class is the character that follows. The last ones are the test split."""
+    """Tinyshakespeare as pictures: `SEEN` characters, a row of 8 bits each; the class is the character that follows. The last ones are the test
+    split; those of the validation split are drawn among the others, which overlap with them.
+    """
     codes = np.frombuffer((DATA / "tinyshakespeare" / "input.txt").read_bytes(), np.uint8)
     windows = np.lib.stride_tricks.sliding_window_view(codes, SEEN + 1)
     images, cut = 255 * np.unpackbits(windows[:, :SEEN, None], axis=2), len(windows) - 10_000

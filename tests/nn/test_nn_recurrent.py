@@ -169,7 +169,8 @@ def test_a_shortcut_adds_what_a_layer_reads(cell, masked):
 @pytest.mark.parametrize("autocast", [False, True])
 def test_an_lstm_in_bfloat16_on_a_processor_without_such_a_kernel(monkeypatch, bidirectional, autocast):
     monkeypatch.setattr(recurrent, "CPU_KNOWS_BFLOAT16", False)
-    layer = RecurrentLayer("lstm", 5, 8, bidirectional=bidirectional, weight_dropout=0.0 if autocast else 0.3).bfloat16()
+    torch.manual_seed(0)
+    layer = RecurrentLayer("lstm", 5, 8, bidirectional=bidirectional, weight_dropout=0.0 if autocast else 0.5).bfloat16()
     mask_BT = torch.arange(6) < torch.tensor([[6], [4], [1]])
     x_BTD = torch.randn(3, 6, 5).bfloat16()
     reference = copy.deepcopy(layer).float()
@@ -181,8 +182,7 @@ def test_an_lstm_in_bfloat16_on_a_processor_without_such_a_kernel(monkeypatch, b
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         outputs = layer(x_BTD, mask_BT)
     for output, truth in zip(outputs, expected, strict=True):
-        assert output.dtype == torch.bfloat16
-        torch.testing.assert_close(output.float(), truth, rtol=1e-2, atol=1e-2)
+        assert torch.equal(output, truth.bfloat16()), "computed in float32"
     outputs[0].float().square().sum().backward()
     expected[0].square().sum().backward()
     for weight, truth in zip(layer.parameters(), reference.parameters(), strict=True):

@@ -19,7 +19,7 @@ from modelwright.core.registry import Registry
 from modelwright.data.dataset import load
 from modelwright.planning.range import Range
 from modelwright.workflows.job import Job
-from modelwright.workflows.ladder import _hardly_begun, ladder
+from modelwright.workflows.ladder import _hardly_better, ladder
 from modelwright.workflows.pricing import Price
 from modelwright.workflows.recipe import chosen_recipe, dump_recipe
 from modelwright.workflows.reporter import Reporter
@@ -440,7 +440,7 @@ def test_what_a_constant_reaches_and_rungs_that_are_no_better_are_refused(digits
     constant = Metric.of(job).of_constant(job)
     assert constant == pytest.approx(math.log(10), abs=0.01)
     rows = [RungResult(**{**RESULT, "value": value}) for value in (2.25, 2.1)]
-    told = "the rungs have hardly begun to learn: the best reaches a log_loss of 2.1, and a constant 2.303"
-    assert _hardly_begun("log_loss", rows, math.log(10)) == told
-    assert _hardly_begun("log_loss", [*rows, RungResult(**{**RESULT, "value": 2.0})], math.log(10)) is None
-    assert _hardly_begun("bits_per_byte", rows, None) is None
+    told = "the rungs are hardly better than a constant: the best reaches a log_loss of 2.1, and the constant 2.303"
+    assert _hardly_better("log_loss", rows, math.log(10)) == told
+    assert _hardly_better("log_loss", [*rows, RungResult(**{**RESULT, "value": 2.0})], math.log(10)) is None
+    assert _hardly_better("bits_per_byte", rows, None) is None

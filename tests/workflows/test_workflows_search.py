@@ -4,14 +4,19 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from modelwright.core.config import validate
 from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.data.dataset import load
+from modelwright.workflows import judge as judge_module
 from modelwright.workflows import study as study_module
-from modelwright.workflows.recipe import Recipe
+from modelwright.workflows.halving_rungs import judged_examples
+from modelwright.workflows.job import Job, probe
+from modelwright.workflows.recipe import Recipe, chosen_recipe
 from modelwright.workflows.search import Search, SearchPlan, begin, best_trial
 from modelwright.workflows.space import Space
 from modelwright.workflows.study import Study, TrialResult
@@ -325,3 +330,11 @@ def test_a_trial_without_an_owner_is_adopted(journal):
     assert study.trials()[0].owner == ""
     study.adopt()
     assert study.trials()[0].owner == "me"
+
+
+def test_trials_are_judged_on_as_much_as_a_rung_has_time_for(table, monkeypatch):
+    recipe = chosen_recipe(str(table), [], {"model.family": "mlp"})
+    timed = probe(Job.make(recipe, load(recipe.data, 0)))
+    monkeypatch.setattr(judge_module, "THOROUGH", replace(judge_module.THOROUGH, fewest=20))
+    assert judged_examples({"mlp": timed}, 1e-9) == 20
+    assert judged_examples({"mlp": timed}, 1e9) == len(timed.job.dataset.splits["validation"]) == 30

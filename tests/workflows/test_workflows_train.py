@@ -260,16 +260,21 @@ def test_a_full_disk_is_told_wherever_it_is_met(command, table, tmp_path, monkey
 
 
 def test_a_short_budget_judges_a_part_of_large_splits_and_says_so(command, table, tmp_path, monkeypatch):
-    def stop(*arguments, **more):
+    judged = []
+
+    def stop(run, job, *arguments, **more):
+        judged.append({name: len(split) for name, split in job.dataset.splits.items()})
         raise KeyboardInterrupt
 
     monkeypatch.setattr(judge_module, "JUDGING_SHARE", 1e-9)
     monkeypatch.setattr(judge_module, "THOROUGH", replace(judge_module.THOROUGH, fewest=20))
     monkeypatch.setattr(train_module, "_fit", stop)
-    for budget, sizes in (("1h", (20, 20)), ("2 steps", (30, 30))):
+    for budget, size in (("1h", 20), ("2 steps", 30)):
         folder = tmp_path / budget
         _, out, err = command("train", table, "--family", "mlp", "--set", "training.compile=false", "--output", folder, "--budget", budget)
-        held_out = json.loads((folder / "run.json").read_text())["held_out"]
-        assert (held_out["validation"], held_out["test"]) == sizes
+        assert json.loads((folder / "run.json").read_text())["held_out"] == {"validation": size, "test": size}
         told = "judged on 20 of 30 validation and 20 of 30 test examples" in " ".join((out + err).split())
         assert told == (budget == "1h")
+        with pytest.raises(RunInterrupted):
+            train(resume=folder)
+        assert judged[-1] == judged[-2] == {"train": 240, "validation": size, "test": size}

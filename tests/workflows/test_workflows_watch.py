@@ -109,6 +109,8 @@ def test_a_damaged_file_is_told(command, young):
 
 
 def test_a_build_that_compares_shows_its_trials(tmp_path):
+    (tmp_path / "comparison.json").write_text(json.dumps({"trials": []}))
+    assert look(Run(tmp_path), now=time.time() + 3600).state == "comparing"
     (tmp_path / "comparison.json").write_text(json.dumps({"trials": [{"candidate": "cnn", "seconds": 2.0, "value": 0.9}]}))
     assert look(Run(tmp_path)).state == "comparing"
     assert "cnn" in drawn(tmp_path)
@@ -117,6 +119,8 @@ def test_a_build_that_compares_shows_its_trials(tmp_path):
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 50), (40, 12), (30, 6), (20, 3), (200, 20)])
 def test_a_picture_fits_its_window(young, run, width, height):
     (young / "metrics.jsonl").write_text("\n".join(rows(run)[:60]) + "\n")
+    for name in ("run.json", "evaluation.json", "ledger.jsonl"):
+        (young / name).write_text("{")
     lines = drawn(young, width, height).rstrip("\n").split("\n")
     assert max(map(len, lines)) <= width
     assert len(lines) <= height

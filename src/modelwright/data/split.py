@@ -86,7 +86,7 @@ class Split:
         """At most `size` examples, evenly spread over the split."""
         if len(self) <= size:
             return self
-        index = torch.linspace(0, len(self) - 1, size).long()
+        index = torch.linspace(0, len(self) - 1, size, dtype=torch.float64).long()
         inputs, target = self.take(index)
         return Split(self.schema, inputs, target, self.origins.take(index.numpy()))
 

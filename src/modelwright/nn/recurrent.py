@@ -131,7 +131,7 @@ class RecurrentLayer(nn.Module):
 
 
 def _in_bfloat16_on_cpu(x: Tensor | PackedSequence) -> bool:
-    data = x.data
+    data = x.data if isinstance(x, PackedSequence) else x
     if device_kind(data) != "cpu":
         return False
     return torch.bfloat16 == (torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else data.dtype)

@@ -31,6 +31,10 @@ EXAMPLE_SPREAD = 1.0
 """The same where nothing was measured."""
 
 
+SLOW = 0.5
+"""Of the rate of products in float32."""
+
+
 class Step(NamedTuple):
     """A step to be planned.
 
@@ -187,6 +191,11 @@ class Processor:
     def moving_share(self, step: Step) -> float:
         """By the profile."""
         return self.profile.step_seconds(_moving(step.trace)) / self.profile.step_seconds(step.trace)
+
+
+def slow_in_bfloat16(machine: Machine) -> bool:
+    """Whether it lacks instructions for that format, so that nothing gets faster by it, and most things much slower."""
+    return machine.peak("bfloat16") < SLOW * machine.peak("float32")
 
 
 def _moving(trace: Trace) -> Trace:

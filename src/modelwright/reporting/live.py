@@ -117,10 +117,11 @@ def picture(glance: Glance, width: int, height: int) -> RenderableType:
     facts = facts[: columns * max(1, height - len(head))]
     below = _grid(facts, columns)
     used = len(head) + math.ceil(len(facts) / columns) + 2
-    said = [glance.summary] if glance.summary else []
-    said += [f"! {problem}" for problem in glance.problems]
-    tail = [Text(line) for line in said]
-    used += sum(math.ceil(len(line) / max(width, 1)) for line in said)
+    tail = [Text(f"! {problem}", overflow="ellipsis", no_wrap=True) for problem in glance.problems][: max(0, height - used)]
+    used += len(tail)
+    if glance.summary:
+        tail = [Text(glance.summary), *tail]
+        used += math.ceil(len(glance.summary) / max(width, 1))
     room = min(height - used - 1, HIGHEST)
     if not glance.rows:
         return Group(*head, Text(), _trials(glance, max(room, 3)), *tail)

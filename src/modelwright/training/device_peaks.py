@@ -14,6 +14,8 @@ from modelwright.training.rule import Precision
 PROBE_SIZES = {"cpu": (192, 384, 768, 1536), "cuda": (1536, 3072, 6144)}
 """Rows of the square matrices whose products are timed."""
 PROBE_SECONDS = 0.1
+PROBED = 3
+"""Times at least, of which the shortest counts."""
 
 
 def peak_flops(device: torch.device, precision: Precision) -> float | None:
@@ -41,18 +43,17 @@ def probe_cpu(precision: Precision, threads: int) -> float:
 @torch.inference_mode()
 def product_flops(precision: Precision, device: torch.device) -> float:
     """FLOPs a second of a product of matrices, the best of several: of the largest one that takes no longer than the probe should."""
-    rate = 0.0
+    best = 0.0
     for size in PROBE_SIZES[device.type]:
-        work = 2 * size**3
-        if work > PROBE_SECONDS * rate > 0:
+        if best and 8 * best > PROBE_SECONDS:
             break
         a, b = torch.randn(2, size, size, device=device).to(getattr(torch, precision))
         _seconds(a, b)
-        best, end = _seconds(a, b), time.perf_counter() + PROBE_SECONDS
-        while size == PROBE_SIZES[device.type][-1] and time.perf_counter() < end:
-            best = min(best, _seconds(a, b))
-        rate = work / best
-    return rate
+        best, work = min(_seconds(a, b) for _ in range(PROBED)), 2 * size**3
+    end = time.perf_counter() + PROBE_SECONDS
+    while time.perf_counter() < end:
+        best = min(best, _seconds(a, b))
+    return work / best
 
 
 def _seconds(a: Tensor, b: Tensor) -> float:

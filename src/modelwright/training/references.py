@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from modelwright.core.device import CPU_KNOWS_BFLOAT16
 from modelwright.core.units import Budget
 from modelwright.data.shape import made_up_batch, parse_shape
 from modelwright.models.family import FamilyConfig, families
@@ -57,8 +58,8 @@ _TABLE = "shape:table,numbers=16,categories=8,values=20"
 
 
 def references() -> Iterator[Reference]:
-    """All of them, the ones that tell most first."""
-    formats: tuple[Precision, ...] = ("float32", "bfloat16")
+    """All of them, the ones that tell most first; in bfloat16 too where this CPU has kernels for it."""
+    formats: tuple[Precision, ...] = ("float32", "bfloat16") if CPU_KNOWS_BFLOAT16 else ("float32",)
     for row in (*_FIRST, *_SECOND):
         for precision in formats:
             yield replace(row, precision=precision)

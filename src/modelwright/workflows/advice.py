@@ -10,6 +10,7 @@ from typing import Any
 from modelwright.core.errors import InputError
 from modelwright.core.units import format_bytes, format_count
 from modelwright.planning.layout import Layout
+from modelwright.planning.machine import slow_in_bfloat16
 from modelwright.workflows.outlook import Outlook
 
 ROOM = 0.7
@@ -166,7 +167,7 @@ def _checkpointing(now: Outlook) -> Iterator[Advice]:
 
 
 def _bfloat16(now: Outlook) -> Iterator[Advice]:
-    if now.subject.recipe.training.precision == "float32":
+    if now.subject.recipe.training.precision == "float32" and not slow_in_bfloat16(now.machine):
         then = now.with_training(precision="bfloat16")
         yield _advice(now, then, "training.precision=bfloat16", "activations in bfloat16")
 
@@ -196,8 +197,10 @@ def _smaller_model(now: Outlook) -> Iterator[Advice]:
 
 
 def _both(now: Outlook) -> Iterator[Advice]:
-    """One example at a time, activations recomputed, in bfloat16, sharded: the least that there is."""
-    settings: dict[str, object] = {"precision": "bfloat16", "accumulation": now.share}
+    """One example at a time, activations recomputed, in bfloat16 unless that is slow, sharded: the least that there is."""
+    settings: dict[str, object] = {"accumulation": now.share}
+    if not slow_in_bfloat16(now.machine):
+        settings = {"precision": "bfloat16", **settings}
     then = now.with_training(**settings)
     with suppress(InputError):
         again = now.with_training(**settings, activation_checkpointing=True)
@@ -207,4 +210,4 @@ def _both(now: Outlook) -> Iterator[Advice]:
     if now.machine.kind != "cpu" and now.layout.devices > 1:
         then = then.with_layout(Layout(sharded=now.layout.devices))
         change += " --layout sharded"
-    yield _advice(now, then, change, "one example at a time, in bfloat16 and recomputed where that helps")
+    yield _advice(now, then, change, "one example at a time, in as few bytes as possible, recomputed where that helps")

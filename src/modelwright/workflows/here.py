@@ -78,10 +78,11 @@ class Past(BaseModel):
 
 def machine_name() -> str:
     """What this CPU is called, and the instructions for which PyTorch has kernels: a cloud gives many CPUs one name."""
-    name = platform.processor() or platform.machine()
-    with suppress(OSError, StopIteration):
+    try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 

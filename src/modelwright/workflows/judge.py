@@ -125,16 +125,22 @@ def affordable(dataset: Dataset, timed: Sequence[Probe]) -> Dataset:
     if budget is None:
         return dataset
     each = care.seconds_each(timed)
-    held_out = {name: split for name, split in dataset.splits.items() if name != "train"}
-    share = JUDGING_SHARE * budget / (each * max(1, sum(care.passes[name] * len(split) for name, split in held_out.items())))
-    if share >= 1:
-        return dataset
-    return cut(dataset, {name: max(care.fewest, round(share * len(split))) for name, split in held_out.items()})
+    sizes = held_out(dataset)
+    share = JUDGING_SHARE * budget / (each * max(1, sum(care.passes[name] * size for name, size in sizes.items())))
+    return cut(dataset, {name: max(care.fewest, round(min(share, 1.0) * size)) for name, size in sizes.items()})
 
 
 def cut(dataset: Dataset, sizes: Mapping[str, int]) -> Dataset:
-    """The data set with some splits cut to at most so many examples, evenly spread."""
-    return replace(dataset, splits={name: split.sample(sizes.get(name, len(split))) for name, split in dataset.splits.items()})
+    """The data set with some splits cut to at most so many examples, evenly spread; it is known by the digest of the whole."""
+    if all(len(split) <= sizes.get(name, len(split)) for name, split in dataset.splits.items()):
+        return dataset
+    splits = {name: split.sample(sizes.get(name, len(split))) for name, split in dataset.splits.items()}
+    return replace(dataset, splits=splits, whole=dataset.digest())
+
+
+def held_out(dataset: Dataset) -> dict[str, int]:
+    """Examples of each split but the training split, as far as they are judged."""
+    return {name: len(split) for name, split in dataset.splits.items() if name != "train"}
 
 
 def what_is_judged(dataset: Dataset) -> str | None:
@@ -142,11 +148,7 @@ def what_is_judged(dataset: Dataset) -> str | None:
     if dataset.schema.kind == "text":
         return None
     whole = dataset.report.splits
-    parts = [
-        f"{len(split):,} of {whole[name]:,} {name}"
-        for name, split in dataset.splits.items()
-        if name != "train" and len(split) < whole.get(name, 0)
-    ]
+    parts = [f"{size:,} of {whole[name]:,} {name}" for name, size in held_out(dataset).items() if size < whole.get(name, 0)]
     return f"judged on {' and '.join(parts)} examples, evenly spread, as the budget is short" if parts else None
 
 

@@ -244,16 +244,16 @@ def _concluded(folder: Path, recipe: Recipe, dataset: Dataset, plan: Plan, resul
     write_atomic(folder / "target.yaml", dump_recipe(best.recipe))
     write_atomic(folder / "law.png", draw_law(law, "loss", [best.point], [best.value], [None], ".png"))
     constant = Metric(metric).of_constant(Job.make(recipe, judged_on(dataset, plan.judged)))
-    reason = _hardly_begun(metric, results, constant) or law.objection(best.point)
+    reason = _hardly_better(metric, results, constant) or law.objection(best.point)
     return LadderAnswer(folder, metric, plan, results, law, reason, best, law.next_run(best.point), time.monotonic() - began)
 
 
-def _hardly_begun(metric: str, results: list[RungResult], constant: float | None) -> str | None:
-    """Why no law is to be believed through rungs on which networks have learned little yet: the curve turns where they begin to."""
+def _hardly_better(metric: str, results: list[RungResult], constant: float | None) -> str | None:
+    """Why no law is to be believed through networks that have learned little: the curve falls where others begin to, if they do."""
     lowest = min(row.value for row in results)
     if constant is None or lowest < BEGUN * constant:
         return None
-    return f"the rungs have hardly begun to learn: the best reaches a {metric} of {lowest:.4g}, and a constant {constant:.4g}"
+    return f"the rungs are hardly better than a constant: the best reaches a {metric} of {lowest:.4g}, and the constant {constant:.4g}"
 
 
 def _recommended(law: Law, job: Job, plan: Plan, results: list[RungResult]) -> Recommendation:

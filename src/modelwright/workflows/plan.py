@@ -19,7 +19,7 @@ from modelwright.data.dataset import load
 from modelwright.data.shape import PREFIX, parse_shape
 from modelwright.planning.devices import Device, device_of, find_device
 from modelwright.planning.layout import Layout, parse_layout
-from modelwright.planning.machine import Accelerator, Machine, Processor, mapping_seconds
+from modelwright.planning.machine import Accelerator, Machine, Processor, mapping_seconds, slow_in_bfloat16
 from modelwright.training.machine import prepare_machine
 from modelwright.training.precision import PRECISION_GAIN
 from modelwright.training.steps import plan_steps
@@ -227,6 +227,8 @@ def _resolved(recipe: Recipe, schema: Schema, machine: Machine) -> Subject:
     }
     if isinstance(machine, Accelerator):
         return subject["bfloat16" if machine.device.bfloat16 else "float32"]
+    if slow_in_bfloat16(machine):
+        return subject["float32"]
     part = max(1, recipe.training.batch_size // recipe.training.accumulation)
     seconds = {
         precision: Outlook(each.with_training(batch_size=part, accumulation=1), machine, Layout()).seconds.value

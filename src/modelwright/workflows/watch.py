@@ -91,12 +91,13 @@ def look(run: Run, now: float | None = None) -> Glance:
         run = run.winner
     view = read_view(run)
     rows = [row for row in view.metrics if number(row, "progress") is not None]
-    age = _age([run.metrics] if rows else [run.metrics, run.log, run.state], time.time() if now is None else now)
+    compares = run.comparison.is_file()
+    age = _age([run.metrics] if rows else [run.log, run.state, run.comparison], time.time() if now is None else now)
     schema = view.schema
     return Glance(
         name=view.name,
         family=view.family,
-        state=_state(view, rows, age),
+        state=_state(view, rows, age, compares=compares),
         rows=rows,
         primary=view.primary or _primary(rows),
         context=schema.text.shape[0] if schema is not None and schema.kind == "text" else 1,
@@ -123,11 +124,11 @@ def _primary(rows: list[Mapping[str, Any]]) -> str:
     return next((name for name in ("accuracy", "bits_per_byte", "rmse", "loss") if name in metrics), "")
 
 
-def _state(view: View, rows: list[Mapping[str, Any]], age: float | None) -> State:
+def _state(view: View, rows: list[Mapping[str, Any]], age: float | None, *, compares: bool) -> State:
     if view.finished or (view.search and not view.trains_winner):
         return "finished"
     if not rows:
-        return "comparing" if view.trials else "waiting" if (age or 0.0) < SLOW_SECONDS else "silent"
+        return "comparing" if compares else "waiting" if (age or 0.0) < SLOW_SECONDS else "silent"
     if rows[-1]["progress"] >= 1:
         return "judging" if (age or 0.0) < SLOW_SECONDS else "silent"
     usual = (number(rows[-1], "seconds") or 0.0) / len(rows)

@@ -69,8 +69,11 @@ def _facts(view: View, schema: Schema | None, report: Mapping[str, Any]) -> list
         facts.append(Fact("tokenizer", str(tokenizer.get("kind", "")), f"{tokenizer.get('vocabulary', 0):,} different tokens"))
     else:
         given = set(report.get("given", ()))
+        judged = view.state.get("held_out", {})
         for name, number in report.get("splits", {}).items():
-            facts.append(Fact(name, several(number, "example"), "as the data came" if name in given else ""))
+            notes = ["as the data came"] if name in given else []
+            notes += [f"{judged[name]:,} of them judged"] if judged.get(name, number) < number else []
+            facts.append(Fact(name, several(number, "example"), ", ".join(notes)))
     return facts
 
 
