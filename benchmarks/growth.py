@@ -8,7 +8,8 @@
     python benchmarks/growth.py transformer --depth 2 --tune       # learning rates of both sides, on a seed that is not judged
 
 The large network from scratch takes compute C to a validation loss L; the grown one is trained with several shares of C, and the share at
-which it reaches L is read between them. Each side has its best learning rate of a sweep (`--tune`), and each training its own whole schedule.
+which it reaches L is read between them. The learning rate from scratch is the best of a sweep (`--tune`), that after growing what `grow` makes of
+it, and each training has its own whole schedule.
 The small network's own training is counted in or not. Compute is counted FLOPs, so that other work on the machine changes nothing.
 
 Needs MODELWRIGHT_DATA, the folder that holds tinyshakespeare/ and mnist/.
@@ -32,6 +33,7 @@ from modelwright.growth.network import compare_outputs, grow_network
 from modelwright.models.family import FamilyConfig, families
 from modelwright.models.network import Network
 from modelwright.training.machine import prepare_machine
+from modelwright.workflows.grow import rate_after_growing
 from modelwright.workflows.job import Job
 from modelwright.workflows.recipe import Recipe
 
@@ -54,7 +56,6 @@ class Setup:
         large: the network that is trained from scratch, and that the small one grows to.
         optimizer: but for its learning rate.
         rate: learning rate from scratch, of the small network and of the large one.
-        grown: the same after growing.
         batch_size: of all.
         steps: of the large network from scratch, and of the small one.
     """
@@ -63,19 +64,18 @@ class Setup:
     large: dict[str, Any]
     optimizer: dict[str, Any]
     rate: float
-    grown: float
     batch_size: int
     steps: int
 
 
 DECODER = {"family": "transformer", "width": 128, "depth": 4, "num_heads": 4, "feedforward_ratio": 4}
 SETUPS = {
-    "transformer": Setup(TEXT, DECODER, MUON, 0.02, 0.005, 24, 1500),
-    "transformer-small": Setup({**TEXT, "context": 32}, {**DECODER, "width": 64, "num_heads": 2}, MUON, 0.02, 0.005, 16, 600),
-    "lstm": Setup(TEXT, {"family": "lstm", "width": 128, "depth": 2, "dropout": 0.0}, MUON, 0.02, 0.005, 24, 1000),
+    "transformer": Setup(TEXT, DECODER, MUON, 0.02, 24, 1500),
+    "transformer-small": Setup({**TEXT, "context": 32}, {**DECODER, "width": 64, "num_heads": 2}, MUON, 0.02, 16, 600),
+    "lstm": Setup(TEXT, {"family": "lstm", "width": 128, "depth": 2, "dropout": 0.0}, MUON, 0.02, 24, 1000),
     "cnn": Setup(
         {"path": str(DATA / "mnist")}, {"family": "cnn", "channels": [16, 32, 32], "blocks": 2, "residual": True}, {"name": "adamw"},
-        0.01, 0.0025, 64, 1000,
+        0.01, 64, 1000,
     ),
 }  # fmt: skip
 
@@ -95,6 +95,7 @@ class Bench:
         self.setup, self.dataset, self.seed, self.width, self.depth = setup, dataset, seed, width, depth
         self.large = validate(families[setup.large["family"]], setup.large)
         self.small = self.large.scaled(width=1 / width, depth=1 / depth)
+        self.grown_rate = rate_after_growing(depth) * setup.rate
 
     def job(self, model: FamilyConfig, steps: int, rate: float) -> Job:
         """A job of so many steps."""
@@ -146,7 +147,7 @@ def compare(bench: Bench, shares: tuple[float, ...], steps: int, small_share: fl
     _, _, loss, flops = bench.fresh(bench.large, steps, setup.rate)
     points: list[tuple[float, float]] = []
     for share in shares:
-        value, spent = bench.grown(job, network, max(1, round(share * steps)), setup.grown)
+        value, spent = bench.grown(job, network, max(1, round(share * steps)), bench.grown_rate)
         points.append((spent / flops, value))
         say(seed=bench.seed, share=share, grown=value, scratch=loss, small=small_loss)
         if value <= loss:
@@ -179,8 +180,8 @@ def tune(bench: Bench, steps: int, share: float = 0.4) -> None:
     job, network, loss, _ = bench.fresh(bench.small, steps, setup.rate)
     say(side="small", rate=setup.rate, loss=loss)
     for factor in (0.5, 1, 2, 4):
-        loss, _ = bench.grown(job, network, round(share * steps), factor * setup.grown)
-        say(side=f"grown, {share:.0%} of the steps", rate=factor * setup.grown, loss=loss)
+        loss, _ = bench.grown(job, network, round(share * steps), factor * bench.grown_rate)
+        say(side=f"grown, {share:.0%} of the steps", rate=factor * bench.grown_rate, loss=loss)
 
 
 def say(**values: Any) -> None:

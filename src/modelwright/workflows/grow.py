@@ -40,9 +40,10 @@ BATCH = 64
 """Examples at a time."""
 DIFFERENCE = "difference at start"
 """What the ledger calls the largest difference of an output from that of the run that it was grown from."""
-SLOWER = 0.25
-"""Factor on the run's learning rate. A higher one loses first what was learnt, and a short training doesn't win it back (see LOG.md); Chen et
-al. 2016 (Net2Net, section 3.3) go on with a tenth."""
+DEEPER, WIDER = 0.25, 0.5
+"""Factors on the run's learning rate where the network gets deeper, and where it gets wider only. A higher one loses first what was learnt, and a
+short training doesn't win it back; a lower one leaves repeated channels alike for long (see LOG.md); Chen et al. 2016 (Net2Net, section 3.3) go on
+with a tenth."""
 
 
 def grow(
@@ -82,7 +83,7 @@ def grow(
         raise InputError("nothing is to grow", expected="a factor above 1", remedy="Give --width 2, --depth 2 or both")
     recipe, only = _scoring_alike(load_recipe(parent.recipe), bundle.network), budget in (0, "0")
     # A run that was grown itself has a lower rate already.
-    slower = 1 if only or parent.start.exists() else SLOWER
+    slower = 1 if only or parent.start.exists() else rate_after_growing(depth)
 
     def changed(family: FamilyConfig) -> Recipe:
         return _changed(recipe, family, settings, None if only else budget, slower)
@@ -129,6 +130,11 @@ def _grown(bundle: Bundle, dataset: Dataset, width: float, depth: float, seed: i
         batches=batches,
         seed=seed,
     )
+
+
+def rate_after_growing(depth: float) -> float:
+    """The learning rate of a network grown to `depth` times as many layers, over that with which the run began."""
+    return DEEPER if depth != 1 else WIDER
 
 
 def _changed(recipe: Recipe, family: FamilyConfig, settings: Iterable[str], budget: str | float | None, slower: float) -> Recipe:
