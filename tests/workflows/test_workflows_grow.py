@@ -16,6 +16,7 @@ from modelwright.growth.families.mlp import MLPGrower
 from modelwright.serving.bundle import load_bundle
 from modelwright.training.hook import Hook
 from modelwright.workflows import train as train_module
+from modelwright.workflows.grow import rate_after_growing
 from modelwright.workflows.train import train
 
 
@@ -92,6 +93,13 @@ def test_a_run_on_a_table_grows_in_width_by_any_factor(run, tmp_path):
     recipe = yaml.safe_load(outcome.run.recipe.read_text())
     assert (recipe["model"]["width"], recipe["model"]["dropout"], recipe["training"]["batch_size"]) == (320, 0, 32)
     assert recipe["training"]["optimizer"]["learning_rate"] == 0.002
+
+
+def test_the_learning_rate_falls_less_where_width_alone_grows(run, tmp_path):
+    grown = mw.grow(run, width=1.25, budget="2 steps", output=tmp_path / "run")
+    rates = [yaml.safe_load((path / "recipe.yaml").read_text())["training"]["optimizer"]["learning_rate"] for path in (run, grown.run.path)]
+    assert rates[1] == rates[0] / 2
+    assert rate_after_growing(2) == 0.25
 
 
 def test_a_language_model_grows_and_writes(command, tmp_path):
