@@ -20,7 +20,7 @@ from modelwright.data.dataset import load
 from modelwright.planning.range import Range
 from modelwright.workflows.job import Job
 from modelwright.workflows.ladder import _hardly_better, ladder
-from modelwright.workflows.pricing import Price
+from modelwright.workflows.pricing import Price, Pricing
 from modelwright.workflows.recipe import chosen_recipe, dump_recipe
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.rung_jobs import lanes_of, makespan, share_machine
@@ -331,12 +331,41 @@ def replace_params(prices: Prices) -> Prices:
 
 
 @pytest.fixture(scope="module")
-def answer(tmp_path_factory):
-    """A ladder on digits, whose target is trained whatever the law says."""
-    folder = tmp_path_factory.mktemp("ladder") / "made"
-    return ladder(
-        "digits", budget="18s", target_budget="28s", output=folder, settings=SETTINGS, changes={"model.family": "mlp"}, dials=["width"]
-    )
+def priced(tmp_path_factory):
+    """A ladder on digits, whose target is trained whatever the law says; and the parameters of all sizes priced before and after the rungs ran."""
+    before, after, folder = [], [], tmp_path_factory.mktemp("ladder") / "made"
+    told, climbed = Pricing._told, climb_all
+    now = before
+
+    def noted(pricing, model):
+        now.append(pricing.params(model))
+        return told(pricing, model)
+
+    def then(*arguments):
+        nonlocal now
+        now = after
+        return climbed(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pricing, "_told", noted)
+        patch.setattr("modelwright.workflows.ladder.climb_all", then)
+        answer = ladder(
+            "digits", budget="18s", target_budget="28s", output=folder, settings=SETTINGS, changes={"model.family": "mlp"}, dials=["width"]
+        )
+    return answer, before, after
+
+
+@pytest.fixture(scope="module")
+def answer(priced):
+    return priced[0]
+
+
+def test_sizes_are_priced_while_the_budget_is_divided(priced):
+    """So that their time is counted; afterwards only those that nobody expected to be recommended."""
+    _, before, after = priced
+    assert len(before) > 5
+    assert not set(before) & set(after)
+    assert all(params > max(before) for params in after)
 
 
 def test_what_a_ladder_tells(answer):

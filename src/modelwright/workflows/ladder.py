@@ -61,7 +61,7 @@ AHEAD = 2.0
 """Up to so many times the guessed target, sizes are priced before the rungs are planned, so that the time is counted; larger ones are seldom recommended."""
 FEWEST_JUDGED = 64
 """Examples of the validation split."""
-BEGUN = 0.9
+LEARNED_BELOW = 0.9
 """Of the loss of a constant: where no rung falls below this share, a law tells nothing of the networks that do."""
 LARGEST = 4.0
 """Size of the recommended model over that of the largest rung, at most in the square root of the growth in compute."""
@@ -259,7 +259,7 @@ def _concluded(
 def _hardly_better(metric: str, results: list[RungResult], constant: float | None) -> str | None:
     """Why no law is to be believed through networks that have learned little: the curve falls where others begin to, if they do."""
     lowest = min(row.value for row in results)
-    if constant is None or lowest < BEGUN * constant:
+    if constant is None or lowest < LEARNED_BELOW * constant:
         return None
     return f"the rungs are hardly better than a constant: the best reaches a {metric} of {lowest:.4g}, and the constant {constant:.4g}"
 
