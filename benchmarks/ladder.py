@@ -74,7 +74,7 @@ def one(subject: str, seed: int, target: float, share: float) -> dict[str, Any]:
         "subject": subject, "seed": seed, "metric": answer.metric, "identified": answer.identified, "reason": answer.reason,
         "form": answer.law.fit.form.name, "ladder_seconds": answer.seconds, "target_seconds": outcome.details["training_seconds"],
         "rungs": [row.model_dump() for row in answer.results], "params": float(best.point["params"][0]), "data": float(best.point["data"][0]),
-        "compute": float(best.point["compute"][0]),
+        "unique": float(best.point["unique"][0]), "compute": float(best.point["compute"][0]),
         "forecast": told.value, "low": told.low, "high": told.high, "measured": measured, "error": told.value / measured - 1,
         "inside": told.low <= measured <= told.high,
     }  # fmt: skip
@@ -100,11 +100,11 @@ def page() -> None:
 def again(path: str) -> None:
     """Forecasts of the same targets by the law as it is now, through the rungs of a page."""
     for row in json.loads(Path(path).read_text(encoding="utf-8"))["runs"]:
-        rungs = Points({axis: np.array([float(rung[axis]) for rung in row["rungs"]]) for axis in ("params", "data", "compute")})
+        rungs = Points({axis: np.array([float(rung[axis]) for rung in row["rungs"]]) for axis in ("params", "data", "unique", "compute")})
         each = rungs["compute"] / rungs["data"]
         # Rows of 2026-11-23 and before lack the target's compute; operations for an example lie on a line over sizes.
         compute = row.get("compute") or np.polyval(np.polyfit(rungs["params"], each, 1), row["params"]) * row["data"]
-        axes = {"params": row["params"], "data": row["data"], "compute": compute}
+        axes = {"params": row["params"], "data": row["data"], "unique": row.get("unique", row["data"]), "compute": compute}
         values = np.array([rung["value"] for rung in row["rungs"]])
         law = find_law(rungs, values, "loss", flops=float(np.median(each / rungs["params"])), seed=row["seed"])
         target = Points({axis: np.array([number]) for axis, number in axes.items()})
@@ -128,6 +128,8 @@ def main() -> None:
     if given.what == "page":
         page()
     elif given.what == "again":
+        if given.path is None:
+            parser.error("again needs the path of a page's raw runs")
         again(given.path)
     elif given.seed is not None:
         print(json.dumps(one(given.what, given.seed, given.target, given.share)))

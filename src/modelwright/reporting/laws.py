@@ -70,7 +70,7 @@ def _draw_curves(axes: Any, law: Law, measure: str) -> None:
         left_out = mine & ~kept
         axes.plot(points["compute"][left_out], _measure(law.values[left_out], measure), "o", mfc="none", color=color, markersize=5)
         if size in told:
-            along = _along(points.take(mine), by_size)
+            along = _along(points.take(mine), by_size, points)
             axes.plot(along["compute"], _measure(law.fit.predict(along), measure), "-", color=color, linewidth=1)
     axes.set_xscale("log")
     if measure == "loss":
@@ -83,9 +83,12 @@ def _draw_curves(axes: Any, law: Law, measure: str) -> None:
     axes.grid(alpha=0.25)
 
 
-def _along(points: Points, by_size: bool) -> Points:
-    """Points between the least and the most compute of runs of one size."""
-    span = np.geomspace(points["compute"].min() / 1.2, points["compute"].max() * 1.2, CURVE_POINTS)
+def _along(points: Points, by_size: bool, every: Points) -> Points:
+    """Points between the least and the most compute of runs of one size; of a size with one run, along the data of `every` run."""
+    low, high = points["compute"].min() / 1.2, points["compute"].max() * 1.2
+    if by_size and len(points) == 1:
+        low, high = (float(points["compute"][0] / points["data"][0] * data) for data in (every["data"].min(), every["data"].max()))
+    span = np.geomspace(low, high, CURVE_POINTS)
     if not by_size:
         return Points({"compute": span})
     size = float(np.exp(np.log(points["params"]).mean()))

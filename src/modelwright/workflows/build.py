@@ -29,8 +29,9 @@ from modelwright.workflows.train import train as train_run
 DEFAULT_BUDGET = Budget(120, "seconds")
 TRIALS = "trials.journal"
 """The file of a build's study: an Optuna journal, which needs no database and is read in no time."""
-COMPARISON_SHARE = 0.35
-"""Share of what is left after reading that the comparison may take."""
+COMPARISON_SHARE, COMPARISON_SHARE_OF_TEXTS = 0.35, 0.2
+"""Shares of what is left after reading that the comparison may take. Models of texts gain from all time there is, and their recipes were settled by
+ablations: a longer training gives more than other settings do."""
 
 
 def build(
@@ -88,7 +89,7 @@ def _build(asked: Asked, run: Run | None, reporter: Reporter, started: float) ->
         # What had to be read and timed again is not counted twice.
         started = time.monotonic() - asked.spent
     if asked.seconds is None:
-        contest = contest.within(COMPARISON_SHARE * left_for_training(contest.any_probe, started))
+        contest = contest.within(comparison_seconds(contest.any_probe, left_for_training(contest.any_probe, started)))
     new = run is None
     run = run or Run.create(contest.name, None if asked.output is None else Path(asked.output))
     with run.interruptible("build", new=new):
@@ -118,6 +119,11 @@ def train_winner(run: Run, found: Found, reporter: Reporter, started: float) -> 
     score = _forecast(found, timed.job, started)
     trials = [trial.model_dump(exclude={"results": {"__all__": {"errors"}}}) for trial in found.trials]
     return run_job(run, timed, reporter, started, score=score, details={"winner": found.best.label, "comparison": trials})
+
+
+def comparison_seconds(timed: Probe, left: float) -> float:
+    """What the comparison may take of the seconds that are `left`."""
+    return (COMPARISON_SHARE_OF_TEXTS if timed.job.dataset.schema.causal else COMPARISON_SHARE) * left
 
 
 def left_for_training(timed: Probe, started: float) -> float:

@@ -19,6 +19,7 @@ from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import claim
 from modelwright.core.units import Budget, format_duration
 from modelwright.data.dataset import Dataset
+from modelwright.models.family import FamilyConfig
 from modelwright.planning.laws.law import Law, find_law
 from modelwright.planning.laws.points import Points
 from modelwright.planning.range import Range
@@ -31,11 +32,12 @@ from modelwright.workflows.ladder_answer import LadderAnswer, Plan, Recommendati
 from modelwright.workflows.pricing import Pricing
 from modelwright.workflows.recipe import Recipe, chosen_recipe, dump_recipe, is_recipe, load_recipe, values_for
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.rung_jobs import MOST, STARTING, lanes_of, share_machine
-from modelwright.workflows.rung_plan import guess_target, plan_rungs, shapes
+from modelwright.workflows.rung_jobs import MOST, STARTING, Sharing, lanes_of, ways_to_share
+from modelwright.workflows.rung_plan import Guess, guess_target, plan_rungs, shapes
 from modelwright.workflows.rung_runs import climb_all
 from modelwright.workflows.rungs import (
     Metric,
+    Rung,
     RungResult,
     as_table,
     data_per_step,
@@ -216,18 +218,18 @@ def _planned(
     ends = sizes[0][1], job.recipe.model
     for model in ends:
         pricing.measure(model)
-    sharing = share_machine(pricing, ends, jobs, budget)
+    ways = ways_to_share(pricing, ends, jobs, budget)
     guess = guess_target(job, target, pricing, sizes)
     for params, model in sizes:
         if params <= AHEAD * guess.price.params:
             pricing.of(model)
-    left = budget - (time.monotonic() - began) - LAW_SECONDS - (reading + STARTING if sharing.jobs > 1 else 0)
+    left = budget - (time.monotonic() - began) - LAW_SECONDS
     if left < LEAST_LEFT * budget:
         raise InputError(
             f"of {format_duration(budget)}, reading and planning leave {format_duration(max(left, 0))} for the rungs",
             remedy=f"Give a --budget of at least {format_duration((budget - left) / (1 - LEAST_LEFT))}",
         )
-    rungs = plan_rungs(job, RUNG_SHARE * left, guess, sharing.pricing, sizes, lanes_of(sharing.jobs))
+    rungs, sharing = _most_telling(job, left, reading + STARTING, guess, sizes, ways)
     cost = sum(len(rung.steps) * rung.step_seconds for rung in rungs) / 3 / job.training.batch_size
     affordable = max(FEWEST_JUDGED, round(JUDGED_SHARE * budget / cost))
     judged = affordable if affordable < len(dataset.splits["validation"]) else None
@@ -236,6 +238,37 @@ def _planned(
         unit="examples" if job.tokens_per_sample is None else "tokens",
     )  # fmt: skip
     return job.recipe, plan, pricing
+
+
+def _most_telling(
+    job: Job, left: float, starting: float, guess: Guess, sizes: Sequence[tuple[int, FamilyConfig]], ways: Sequence[Sharing]
+) -> tuple[list[Rung], Sharing]:
+    """The rungs of the greatest worth, and how they share the machine.
+
+    Args:
+        job: the recipe.
+        left: seconds for rungs and their judging.
+        starting: seconds that processes of their own take before they train.
+        guess: the target.
+        sizes: to choose from.
+        ways: to share the machine.
+
+    Raises:
+        InputError: there is too little time, whichever way.
+    """
+    plans, refused = [], None
+    for way in ways:
+        try:
+            seconds = RUNG_SHARE * (left - (starting if way.jobs > 1 else 0.0))
+            rungs, worth = plan_rungs(job, seconds, guess, way.pricing, sizes, lanes_of(way.jobs))
+            plans.append((worth, rungs, way))
+        except InputError as error:
+            refused = refused or error
+    if not plans:
+        assert refused is not None
+        raise refused
+    _, rungs, way = max(plans, key=lambda plan: plan[0])
+    return rungs, way
 
 
 def _concluded(

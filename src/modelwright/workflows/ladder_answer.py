@@ -17,7 +17,7 @@ from modelwright.workflows.finish import Outcome
 from modelwright.workflows.recipe import Recipe
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.rung_jobs import lanes_of, makespan
-from modelwright.workflows.rung_plan import FEWEST_STEPS
+from modelwright.workflows.rung_plan import ENOUGH_STEPS
 from modelwright.workflows.rungs import Rung, RungResult
 
 
@@ -123,9 +123,9 @@ def show_plan(plan: Plan, recipe: Recipe, reporter: Reporter) -> None:
     )
     reporter.show(table)
     shortest = min(rung.steps[0] for rung in plan.rungs)
-    if shortest < FEWEST_STEPS[0]:
+    if shortest < ENOUGH_STEPS // 2:
         reporter.say(
-            "note", f"the shortest trainings have {shortest} steps, and losses of fewer than {FEWEST_STEPS[0]} hardly follow a law; "
+            "note", f"the shortest trainings have {shortest} steps, and losses of fewer than {ENOUGH_STEPS // 2} hardly follow a law; "
             "a larger --budget tells more",
         )  # fmt: skip
 
@@ -134,14 +134,13 @@ def show_answer(answer: LadderAnswer, reporter: Reporter) -> None:
     """What the rungs reached, the law, and the target."""
     best, law = answer.recommended, answer.law
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for header in ("    ", "parameters", *(f"after {share}" for share in ("a quarter", "a half", "all"))):
+    for header in ("    ", "parameters", "steps", answer.metric):
         table.add_column(header, justify="right")
-    for rung in answer.plan.rungs:
-        values = [f"{row.value:.4g}" for row in answer.results if row.rung == rung.name]
-        table.add_row("", format_count(rung.params), *values)
-    reporter.say("rungs", f"{answer.metric} on the validation split")
+    for row in sorted(answer.results, key=lambda row: (row.params, row.steps)):
+        table.add_row("", format_count(row.params), f"{row.steps:,}", f"{row.value:.4g}")
+    reporter.say("rungs", "on the validation split")
     reporter.show(table)
-    held = "" if law.choice.error is None else f" · largest rungs foretold from smaller ones: {law.choice.error:.1%} off"
+    held = "" if law.choice.error is None else f" · dearest runs foretold from cheaper ones: {law.choice.error:.1%} off"
     reporter.say("law", f"{answer.metric} = {law.fit.form.formula}{held}")
     params, data = (format_count(float(best.point[axis][0])) for axis in ("params", "data"))
     reporter.say(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,13 +15,11 @@ from modelwright.models.family import FamilyConfig
 from modelwright.workflows.pricing import Pricing
 
 MOST = 4
-"""Jobs at once: as many as there are sizes at the least."""
+"""Jobs at once: as many as there are sizes."""
 CONTENTION = 1.25
 """How much longer steps take beside others that share caches, memory and clock; as seen with two on two cores (LOG.md)."""
 STARTING = 5.0
 """Seconds that processes take to start, beside reading the data once more."""
-GAIN = 1.2
-"""From which on several at once are worth their starting."""
 SHORTEST = 60.0
 """Seconds of a budget from which on starting processes is affordable."""
 
@@ -57,29 +54,29 @@ class Sharing(NamedTuple):
     pricing: Pricing
 
 
-def share_machine(pricing: Pricing, models: Sequence[FamilyConfig], jobs: int | None, budget: float) -> Sharing:
-    """How many rungs are trained at once, and the prices that then hold.
+def ways_to_share(pricing: Pricing, models: Sequence[FamilyConfig], jobs: int | None, budget: float) -> list[Sharing]:
+    """How many rungs may be trained at once, and the prices that then hold: one way, or two if it is to be seen which of them tells more.
 
     Args:
         pricing: of trainings that have the machine to themselves.
         models: sizes by which it is measured.
-        jobs: as asked for; None takes several where they fit and are worth it.
+        jobs: as asked for; None for one, and several where they fit.
         budget: of the ladder, in seconds.
     """
     alone = Sharing(1, pricing)
     if jobs == 1 or (jobs is None and not _may_share(budget)):
-        return alone
+        return [alone]
     number = min(torch.get_num_threads() if jobs is None else jobs, MOST)
     if torch.cuda.is_available():
-        return Sharing(number, pricing)
+        return [Sharing(number, pricing)]
     shared = pricing.fresh()
     with _threads(threads_of(number)):
         for model in models:
             shared.correct(model, CONTENTION * shared.measure(model))
-    gains = [number * pricing.of(model).step_seconds / shared.of(model).step_seconds for model in models]
+    if jobs is not None:
+        return [Sharing(number, shared)]
     fits = all(number * (pricing.of(model).memory or 0.0) < pricing.limit for model in models)
-    worth = fits and math.prod(gains) > GAIN ** len(gains)
-    return Sharing(number, shared) if worth or jobs is not None else alone
+    return [alone, Sharing(number, shared)] if fits else [alone]
 
 
 def _may_share(budget: float) -> bool:

@@ -14,13 +14,10 @@ from modelwright.planning.size import TOKENS_PER_PARAMETER
 from modelwright.workflows.job import Job
 from modelwright.workflows.pricing import Price, Pricing
 from modelwright.workflows.rung_jobs import makespan
-from modelwright.workflows.rungs import HORIZONS, Rung, data_per_step
+from modelwright.workflows.rungs import Rung, all_steps, data_per_step
 
-SIZES = (5, 4)
-"""Rungs of different size, tried in turn."""
-FEWEST_SIZES = min(SIZES)
-STEP_DOWN = 0.6
-"""Parameters of a rung over those of the next larger one, about."""
+SIZES = 4
+"""Rungs of different size."""
 SHAPES = range(-18, 10)
 """Exponents of 2^(1/4) by which width and depth are tried."""
 TILTS = (0, -1, 1)
@@ -29,14 +26,14 @@ SHALLOWEST = 3
 """Blocks below which no size goes, or the model's own if it has fewer: networks of one or two learn less than a law of deeper ones says."""
 DISTINCT = 1.2
 """Factor between the parameters of two shapes that count as different."""
-FEWEST_STEPS = (500, 400, 300, 200, 120, 80, 40)
-"""Of the shortest training, tried in turn: in their first few hundred steps networks of all sizes learn the same, and a loss follows no law yet."""
-STEPS_DOWN = (STEP_DOWN, 0.85)
-"""Tried in turn: sizes that lie closer together where there are few."""
-RATIOS = tuple(2 ** (exponent / 2) for exponent in range(2, -17, -1))
-"""Data a parameter of the longest training of the largest rung, over that of the target as it is first guessed."""
-POWERS = (1.0, 0.5, 0.0)
-"""Of size, by which smaller rungs see less data, but never less than the fewest steps. With 1 all see as much a parameter."""
+SHRINKS = (0.6, 0.85)
+"""Parameters of a rung over those of the next larger one, about: the closer sizes only where no others fit."""
+ENOUGH_STEPS, FEWEST_STEPS = 600, 40
+"""Of the shortest training: in their first few hundred steps networks of all sizes learn the same, and a loss follows no law yet."""
+SHORT_STEPS = (FEWEST_STEPS, *(round(ENOUGH_STEPS * 2 ** (exponent / 4)) for exponent in range(-15, 60)))
+"""Steps of the short trainings that are tried."""
+DOUBLINGS = (2, 3)
+"""How often the leading size's training is doubled, tried in turn."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,9 @@ def shapes(model: FamilyConfig, pricing: Pricing, dials: Sequence[str]) -> list[
     for params, scaled in sorted(found.items(), key=lambda item: item[0]):
         if params > 0 and (not ordered or params > DISTINCT * ordered[-1][0]):
             ordered.append((params, scaled))
-    if len(ordered) < FEWEST_SIZES:
+    if len(ordered) < SIZES:
         raise InputError(
-            f"{' and '.join(dials)} of a {model.family} give {len(ordered)} different sizes", expected=f"at least {FEWEST_SIZES}",
+            f"{' and '.join(dials)} of a {model.family} give {len(ordered)} different sizes", expected=f"at least {SIZES}",
             remedy="Choose other --dials, or a larger model to begin with",
         )  # fmt: skip
     return ordered
@@ -104,12 +101,11 @@ def guess_target(job: Job, seconds: float, pricing: Pricing, sizes: Sequence[tup
 
 def plan_rungs(
     job: Job, seconds: float, guess: Guess, pricing: Pricing, sizes: Sequence[tuple[int, FamilyConfig]], lanes: int = 1
-) -> list[Rung]:
-    """The largest rungs that fit into a time.
+) -> tuple[list[Rung], float]:
+    """The most telling rungs that fit into a time, and what they are worth.
 
-    If possible, each size is trained on as much data a parameter as the target, on half and on a quarter of it. Where the time doesn't reach for
-    that, sizes see less data, or lie closer together: what makes the largest rung most like the target is taken. Trainings of many steps go before
-    larger sizes; small sizes get more steps than their share, if those would be too few.
+    Every size is trained for the same few steps, which tells what a size is worth, and the leading one, the second largest, several times as long,
+    which tells what data is worth: a cross of runs foretells as much as a grid that takes twice the time (LOG.md, 2026-11-23).
 
     Args:
         job: the recipe.
@@ -122,61 +118,70 @@ def plan_rungs(
     Raises:
         InputError: the time is too short for the smallest sizes.
     """
-    known = [entry for entry in sizes if entry[0] <= 1.05 * guess.price.params]
-    if len(known) < FEWEST_SIZES:
+    known = [(params, pricing.of(model)) for params, model in sizes if params <= 1.05 * guess.price.params]
+    if len(known) < SIZES:
         raise InputError(
             f"no ladder leads to a model of {guess.price.params:,} parameters in its backbone: there are {len(known)} sizes up to that",
-            expected=f"{FEWEST_SIZES} sizes", remedy="Begin with a larger model, or give a larger --target-budget",
+            expected=f"{SIZES} sizes", remedy="Begin with a larger model, or give a larger --target-budget",
         )  # fmt: skip
-    for fewest in FEWEST_STEPS:
-        best, merit = None, 0.0
-        for times, power, step, count in product(RATIOS, POWERS, STEPS_DOWN, SIZES):
-            for top in range(FEWEST_SIZES - 1, len(known)):
-                rungs = _rungs_below(job, known[: top + 1], times * guess.ratio, power, step, count, pricing, fewest)
-                if makespan((rung.seconds for rung in rungs), lanes) > seconds:
-                    break
-                # The largest rung should be dear, and see about as much data a parameter as the target.
-                worth = rungs[-1].flops * rungs[-1].steps[-1] * min(1.0, times) ** 0.5
-                if len(rungs) >= FEWEST_SIZES and worth > 1.01 * merit:
-                    best, merit = rungs, worth
-        if best is not None:
-            return best
-    smallest = _rungs_below(
-        job, known[: 2 * FEWEST_SIZES], RATIOS[-1] * guess.ratio, 0.0, STEPS_DOWN[-1], FEWEST_SIZES, pricing, FEWEST_STEPS[-1]
-    )
+    least = math.inf
+    for shrink in SHRINKS:
+        best, most = [], 0.0
+        for chosen in (_chosen_below(known[: top + 1], shrink) for top in range(SIZES - 1, len(known))):
+            for doublings, steps in product(DOUBLINGS, SHORT_STEPS if len(chosen) == SIZES else ()):
+                rungs = _Cross(chosen, steps, doublings)
+                needed = rungs.seconds(lanes)
+                least = min(least, needed)
+                worth = rungs.worth(data_per_step(job), guess)
+                if needed <= seconds and worth > 1.01 * most:
+                    best, most = rungs.made(), worth
+        if best:
+            return best, most
     raise InputError(
-        f"no ladder fits: small rungs take {format_duration(makespan((rung.seconds for rung in smallest), lanes))} of the {format_duration(seconds)} that there "
-        f"are, the shortest of them of {smallest[0].steps[0]:,} steps",
-        expected=f"{FEWEST_SIZES} sizes of at least {FEWEST_STEPS[-1]} steps each",
-        remedy="Give a larger --budget, another --target-budget, or a smaller training.batch_size",
+        f"no ladder fits: the smallest rungs take {format_duration(least)} of the {format_duration(seconds)} that there are",
+        expected=f"{SIZES} sizes of at least {FEWEST_STEPS} steps each",
+        remedy=f"Give {format_duration(least - seconds)} more for --budget at least, another --target-budget, or a smaller training.batch_size",
     )
 
 
-def _rungs_below(
-    job: Job, sizes: Sequence[tuple[int, FamilyConfig]], ratio: float, power: float, step: float, count: int, pricing: Pricing, fewest: int
-) -> list[Rung]:
-    """Rungs whose largest is the last of `sizes`, the smallest first; `ratio` is the most data a parameter of the largest, `power` as in
-    `POWERS`, `step` the size of one over that of the next larger one, at most about, `count` how many there are at most, and `fewest` the steps
-    of the shortest training of any.
-    """
-    chosen: list[tuple[int, FamilyConfig]] = [sizes[-1]]
-    for params, model in reversed(sizes[:-1]):
-        if params <= step * 1.1 * chosen[-1][0] and len(chosen) < count:
-            chosen.append((params, model))
-    batch = data_per_step(job)
-    rungs = []
-    for params, model in reversed(chosen):
-        price = pricing.of(model)
-        longest = max(fewest / HORIZONS[0], ratio * sizes[-1][0] * (params / sizes[-1][0]) ** power / batch)
-        steps = tuple(max(1, math.ceil(share * longest)) for share in HORIZONS)
-        rungs.append(
+def _chosen_below(sizes: Sequence[tuple[int, Price]], shrink: float) -> list[Price]:
+    """The largest of `sizes` and smaller ones at distances of about `shrink`, the smallest first."""
+    chosen = [sizes[-1]]
+    for size in reversed(sizes[:-1]):
+        if size[0] <= 1.1 * shrink * chosen[-1][0] and len(chosen) < SIZES:
+            chosen.append(size)
+    return [price for _, price in reversed(chosen)]
+
+
+@dataclass(frozen=True)
+class _Cross:
+    """Sizes, the smallest first, of `steps` each; the training of the last but one is doubled so many times, each length a run."""
+
+    sizes: Sequence[Price]
+    steps: int
+    doublings: int
+
+    def lengths(self, rank: int) -> tuple[int, ...]:
+        """Steps of one size's trainings."""
+        leads = rank == len(self.sizes) - 2
+        return tuple(self.steps * 2**doubled for doubled in range(self.doublings + 1)) if leads else (self.steps,)
+
+    def seconds(self, lanes: int) -> float:
+        """Until all are trained."""
+        return makespan((all_steps(self.lengths(rank)) * price.step_seconds for rank, price in enumerate(self.sizes)), lanes)
+
+    def worth(self, batch: float, guess: Guess) -> float:
+        """The leading rung should be dear and see about as much data a parameter as the target, and no training should be too short."""
+        leading, longest = self.sizes[-2], self.steps * 2**self.doublings
+        ratio = longest * batch / leading.params / guess.ratio
+        return leading.flops * longest * min(ratio, 1 / ratio) ** 0.5 * min(1.0, self.steps / ENOUGH_STEPS) ** 2
+
+    def made(self) -> list[Rung]:
+        """As rungs."""
+        return [
             Rung(
-                name=f"{params}-parameters",
-                model=model.model_dump(mode="json"),
-                params=params,
-                flops=price.flops,
-                step_seconds=price.step_seconds,
-                steps=steps,
+                name=f"{price.params}-parameters", model=price.model.model_dump(mode="json"), params=price.params, flops=price.flops,
+                step_seconds=price.step_seconds, steps=self.lengths(rank),
             )
-        )
-    return rungs
+            for rank, price in enumerate(self.sizes)
+        ]  # fmt: skip

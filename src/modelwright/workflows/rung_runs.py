@@ -108,7 +108,10 @@ def _diverged_left_out(rung: Rung, reporter: Reporter) -> Iterator[None]:
     try:
         yield
     except DivergedError as error:
-        reporter.say("note", f"the rung of {format_count(rung.params)} parameters is left out: {error}")
+        reporter.say(
+            "note",
+            f"the rung of {format_count(rung.params)} parameters is left out: {error}; no law is identified through fewer than four sizes",
+        )
 
 
 @contextmanager

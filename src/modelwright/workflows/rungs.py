@@ -1,4 +1,4 @@
-"""Rungs: small trainings of one size and several lengths, that tell what a large one will reach.
+"""Rungs: small trainings of one size and one or several lengths, that tell what a large one will reach.
 
 One training with a constant learning rate serves all lengths of a size: before each of them ends, a branch leaves it, in which the rate decays to the
 end. A branch has the same bits as a training of that length alone (Hägele et al. 2024, section 4, cost and use of such cooldowns).
@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,6 @@ from modelwright.workflows.transferred import transferred
 
 DECAY = 0.3
 """Share of a training in which its learning rate decays."""
-HORIZONS = (0.25, 0.5, 1.0)
-"""Lengths of a size's trainings, as shares of the longest."""
 
 
 class Rung(BaseModel):
@@ -68,8 +66,8 @@ class Rung(BaseModel):
 
     @property
     def all_steps(self) -> int:
-        """Steps of all lengths together: the longest one, and the branches of the others."""
-        return self.steps[-1] + sum(steps - branch_point(steps) for steps in self.steps[:-1])
+        """Of all lengths together."""
+        return all_steps(self.steps)
 
     @property
     def seconds(self) -> float:
@@ -103,6 +101,11 @@ class RungResult(BaseModel):
     steps: int
     step_seconds: float
     threads: int
+
+
+def all_steps(lengths: Sequence[int]) -> int:
+    """Steps of trainings of so many steps each, the shortest first, that share their constant part."""
+    return lengths[-1] + sum(steps - branch_point(steps) for steps in lengths[:-1])
 
 
 @dataclass(frozen=True)

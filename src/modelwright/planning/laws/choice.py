@@ -108,7 +108,7 @@ def held_out_error(form: Form, points: Points, values: np.ndarray, kept: np.ndar
     errors = []
     for small, large in _cuts(points):
         fitted, judged = small & kept, large & ~few
-        if judged.any() and _supports(points.take(fitted), len(form.exponents) + len(form.terms)):
+        if judged.any() and _supports(points.take(fitted), form.free):
             told = fit(form, points.take(fitted), values[fitted]).predict(points.take(judged))
             errors.append(float(np.abs(np.log(told / values[judged])).mean()))
     return float(np.mean(errors)) if errors else None

@@ -60,6 +60,11 @@ class Form:
     of: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
     """What it can describe."""
 
+    @property
+    def free(self) -> int:
+        """Numbers that runs must tell."""
+        return len(self.exponents) + len(self.terms)
+
     def suits(self, points: Points) -> bool:
         """Whether its axes are known, and vary in a way that it can describe."""
         return all(axis in points for axis in self.needs)

@@ -22,6 +22,11 @@ class Repeated(Form):
     exponents = (ALPHA, BETA, Exponent("data_halving", 15.4, 0.7), Exponent("params_halving", 5.3, 0.7))
     terms = ("E", "A", "B")
 
+    @property
+    def free(self) -> int:
+        """Without the two halvings, which are the paper's where the runs don't tell them."""
+        return super().free - 2
+
     def suits(self, points: Points) -> bool:
         """Where data was read again at all."""
         return super().suits(points) and bool((points["data"] > 1.01 * points["unique"]).any())
