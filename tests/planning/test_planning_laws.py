@@ -125,6 +125,18 @@ def test_an_interval_holds_about_nine_of_ten(points: Points):
     assert 0.79 <= inside / (2 * count) < 1.0
 
 
+def test_a_cross_reaches_as_far_as_its_sizes_and_lengths_together():
+    points = cross()
+    law, dearest = find_law(points, noisy(chinchilla(points), 0.002), "loss"), float(points["compute"].max())
+
+    def objection(times: float) -> str:
+        size = (times * dearest / 6 / 40) ** 0.5
+        return law.objection(Points({"params": np.array([size]), "data": np.array([40 * size])}), decision=1.0) or ""
+
+    assert "too small" not in objection(60.0)
+    assert "they span a factor of 64 in size and data, and 70 times" in objection(70.0)
+
+
 def test_a_cross_of_runs_that_repeat_their_data_is_a_law_of_repeated_data():
     """So few runs tell no halving, which the prior does; to count epochs as new data would promise too much."""
     points = cross()

@@ -183,10 +183,15 @@ class Law:
         return None
 
     def _too_far(self, targets: Points) -> str | None:
-        runs = self.points.take(self.choice.kept)["compute"]
-        far, span = float(targets["compute"].max() / runs.max()), float(runs.max() / runs.min())
+        """Where more is asked for than the runs themselves span; terms of size and data are told apart, so that these need not grow together."""
+        runs = self.points.take(self.choice.kept)
+        spans = {axis: float(runs[axis].max() / runs[axis].min()) for axis in runs.axes}
+        span, what = spans["compute"], "compute"
+        if {"params", "data"} <= set(self.fit.form.needs) and spans["params"] * spans["data"] > span:
+            span, what = spans["params"] * spans["data"], "size and data"
+        far = float(targets["compute"].max() / runs["compute"].max())
         if far > span:
-            return f"the rungs are too small: they span a factor of {span:.0f} in compute, and {far:.0f} times the largest is asked for"
+            return f"the rungs are too small: they span a factor of {span:.0f} in {what}, and {far:.0f} times the compute of the largest is asked for"
         return None
 
     def _off_the_line(self, targets: Points) -> str | None:
