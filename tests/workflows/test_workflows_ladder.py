@@ -497,7 +497,9 @@ def test_what_a_constant_reaches_and_rungs_that_are_no_better_are_refused(digits
     constant = Metric.of(job).of_constant(job)
     assert constant == pytest.approx(math.log(10), abs=0.01)
     rows = [RungResult(**{**RESULT, "value": value}) for value in (2.25, 2.1)]
-    told = "the rungs are hardly better than a constant: the best reaches a log_loss of 2.1, and the constant 2.303"
+    told = "the rungs are hardly better than a constant: after 100 steps the best reaches a log_loss of 2.1, and the constant 2.303"
     assert _hardly_better("log_loss", rows, math.log(10)) == told
     assert _hardly_better("log_loss", [*rows, RungResult(**{**RESULT, "value": 2.0})], math.log(10)) is None
+    later = RungResult(**{**RESULT, "value": 1.0, "steps": 400})
+    assert _hardly_better("log_loss", [*rows, later], math.log(10)) == told, "sizes are compared where all are trained"
     assert _hardly_better("bits_per_byte", rows, None) is None

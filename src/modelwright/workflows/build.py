@@ -16,7 +16,7 @@ from modelwright.planning.curve import CurvePoint, forecast_error_rate, forecast
 from modelwright.planning.range import Range
 from modelwright.training.machine import prepare_machine
 from modelwright.workflows.board import Board
-from modelwright.workflows.contest import Asked, Contest, Found
+from modelwright.workflows.contest import TELLING_STEPS, Asked, Contest, Found
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.job import Job, Probe, probe
 from modelwright.workflows.judge import judging_seconds
@@ -89,7 +89,7 @@ def _build(asked: Asked, run: Run | None, reporter: Reporter, started: float) ->
         # What had to be read and timed again is not counted twice.
         started = time.monotonic() - asked.spent
     if asked.seconds is None:
-        contest = contest.within(comparison_seconds(contest.any_probe, left_for_training(contest.any_probe, started)))
+        contest = contest.within(comparison_seconds(contest, left_for_training(contest.any_probe, started)))
     new = run is None
     run = run or Run.create(contest.name, None if asked.output is None else Path(asked.output))
     with run.interruptible("build", new=new):
@@ -121,9 +121,13 @@ def train_winner(run: Run, found: Found, reporter: Reporter, started: float) -> 
     return run_job(run, timed, reporter, started, score=score, details={"winner": found.best.label, "comparison": trials})
 
 
-def comparison_seconds(timed: Probe, left: float) -> float:
-    """What the comparison may take of the seconds that are `left`."""
-    return (COMPARISON_SHARE_OF_TEXTS if timed.job.dataset.schema.causal else COMPARISON_SHARE) * left
+def comparison_seconds(contest: Contest, left: float) -> float:
+    """What the comparison may take of the seconds that are `left`; of little time more, so that every family makes steps enough to tell something."""
+    most = COMPARISON_SHARE * left
+    if not contest.any_probe.job.dataset.schema.causal:
+        return most
+    telling = TELLING_STEPS * sum(timed.step_seconds for timed in contest.probed.values())
+    return min(most, max(COMPARISON_SHARE_OF_TEXTS * left, telling))
 
 
 def left_for_training(timed: Probe, started: float) -> float:

@@ -290,11 +290,12 @@ def _concluded(
 
 
 def _hardly_better(metric: str, results: list[RungResult], constant: float | None) -> str | None:
-    """Why no law is to be believed through networks that have learned little: the curve falls where others begin to, if they do."""
-    lowest = min(row.value for row in results)
+    """Why no law is to be believed through networks that have learned little: sizes differ only where they have, and the curve falls there, if it does."""
+    shortest = min(row.steps for row in results)
+    lowest = min(row.value for row in results if row.steps == shortest)
     if constant is None or lowest < LEARNED_BELOW * constant:
         return None
-    return f"the rungs are hardly better than a constant: the best reaches a {metric} of {lowest:.4g}, and the constant {constant:.4g}"
+    return f"the rungs are hardly better than a constant: after {shortest:,} steps the best reaches a {metric} of {lowest:.4g}, and the constant {constant:.4g}"
 
 
 def _recommended(law: Law, job: Job, plan: Plan, results: list[RungResult], pricing: Pricing) -> Recommendation:

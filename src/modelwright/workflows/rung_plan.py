@@ -124,7 +124,7 @@ def plan_rungs(
             f"no ladder leads to a model of {guess.price.params:,} parameters in its backbone: there are {len(known)} sizes up to that",
             expected=f"{SIZES} sizes", remedy="Begin with a larger model, or give a larger --target-budget",
         )  # fmt: skip
-    least = math.inf
+    batch, least = data_per_step(job), math.inf
     for shrink in SHRINKS:
         best, most = [], 0.0
         for chosen in (_chosen_below(known[: top + 1], shrink) for top in range(SIZES - 1, len(known))):
@@ -132,7 +132,7 @@ def plan_rungs(
                 rungs = _Cross(chosen, steps, doublings)
                 needed = rungs.seconds(lanes)
                 least = min(least, needed)
-                worth = rungs.worth(data_per_step(job), guess)
+                worth = rungs.worth(batch, guess)
                 if needed <= seconds and worth > 1.01 * most:
                     best, most = rungs.made(), worth
         if best:

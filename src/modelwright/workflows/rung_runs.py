@@ -110,7 +110,7 @@ def _diverged_left_out(rung: Rung, reporter: Reporter) -> Iterator[None]:
     except DivergedError as error:
         reporter.say(
             "note",
-            f"the rung of {format_count(rung.params)} parameters is left out: {error}; no law is identified through fewer than four sizes",
+            f"the rung of {format_count(rung.params)} parameters is left out, and no law is identified through fewer than four sizes: {error}",
         )
 
 

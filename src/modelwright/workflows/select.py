@@ -171,7 +171,7 @@ def _search_seconds(contest: Contest, started: float) -> float:
         InputError: that is too little.
     """
     if contest.asked.train:
-        return comparison_seconds(contest.any_probe, left_for_training(contest.any_probe, started) - REPORT_SECONDS)
+        return comparison_seconds(contest, left_for_training(contest.any_probe, started) - REPORT_SECONDS)
     budget, spent = contest.asked.budget.amount, time.monotonic() - started
     left = budget - spent - REPORT_SECONDS
     if left < LEAST_SHARE * budget:
