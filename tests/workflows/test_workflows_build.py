@@ -4,14 +4,13 @@ import json
 import os
 import signal
 import time
-from types import SimpleNamespace
 
 import pytest
 
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
 from modelwright.workflows import build as build_module
-from modelwright.workflows.build import build, comparison_seconds
+from modelwright.workflows.build import build
 from modelwright.workflows.candidates import batch_size
 from modelwright.workflows.halving_rungs import Rungs
 from modelwright.workflows.select import select
@@ -30,13 +29,6 @@ def test_from_data_to_a_proven_model(table, tmp_path):
     assert set(outcome.evaluation.baselines) == {"majority", "linear", "gradient_boosting"}
     # Not a timed test: a budget is a contract, so it is held, with room for a busy machine.
     assert time.monotonic() - began < 60
-
-
-@pytest.mark.parametrize(("causal", "step", "expected"), [(False, 0.01, 35.0), (True, 0.01, 20.0), (True, 0.15, 30.0), (True, 1.0, 35.0)])
-def test_texts_are_compared_for_less_time_if_there_is_enough(causal, step, expected):
-    timed = SimpleNamespace(step_seconds=step, job=SimpleNamespace(dataset=SimpleNamespace(schema=SimpleNamespace(causal=causal))))
-    contest = SimpleNamespace(any_probe=timed, probed={"gru": timed, "lstm": timed})
-    assert comparison_seconds(contest, 100.0) == pytest.approx(expected)
 
 
 def test_an_interrupted_comparison_goes_on(table, tmp_path, monkeypatch):

@@ -111,7 +111,7 @@ def test_what_was_found_is_kept_whatever_becomes_of_the_winner(table, tmp_path, 
         raise next(errors)
 
     monkeypatch.setattr(select_module, "train_winner", stop)
-    monkeypatch.setattr("modelwright.workflows.build.COMPARISON_SHARE", 0.04)
+    monkeypatch.setattr(select_module, "COMPARISON_SHARE", 0.04)
     folder, storage = tmp_path / "found", f"journal:{tmp_path / 'study.journal'}"
     with pytest.raises(InputError, match="the budget is spent"):
         select(str(table), budget="60s", families=["linear"], train=True, output=folder, storage=storage)

@@ -16,7 +16,7 @@ from modelwright.planning.curve import CurvePoint, forecast_error_rate, forecast
 from modelwright.planning.range import Range
 from modelwright.training.machine import prepare_machine
 from modelwright.workflows.board import Board
-from modelwright.workflows.contest import TELLING_STEPS, Asked, Contest, Found
+from modelwright.workflows.contest import Asked, Contest, Found
 from modelwright.workflows.finish import Outcome
 from modelwright.workflows.job import Job, Probe, probe
 from modelwright.workflows.judge import judging_seconds
@@ -29,9 +29,8 @@ from modelwright.workflows.train import train as train_run
 DEFAULT_BUDGET = Budget(120, "seconds")
 TRIALS = "trials.journal"
 """The file of a build's study: an Optuna journal, which needs no database and is read in no time."""
-COMPARISON_SHARE, COMPARISON_SHARE_OF_TEXTS = 0.35, 0.2
-"""Shares of what is left after reading that the comparison may take. Models of texts gain from all time there is, and their recipes were settled by
-ablations: a longer training gives more than other settings do."""
+COMPARISON_SHARE = 0.35
+"""Share of what is left after reading that the comparison may take."""
 
 
 def build(
@@ -89,7 +88,7 @@ def _build(asked: Asked, run: Run | None, reporter: Reporter, started: float) ->
         # What had to be read and timed again is not counted twice.
         started = time.monotonic() - asked.spent
     if asked.seconds is None:
-        contest = contest.within(comparison_seconds(contest, left_for_training(contest.any_probe, started)))
+        contest = contest.within(COMPARISON_SHARE * left_for_training(contest.any_probe, started))
     new = run is None
     run = run or Run.create(contest.name, None if asked.output is None else Path(asked.output))
     with run.interruptible("build", new=new):
@@ -119,15 +118,6 @@ def train_winner(run: Run, found: Found, reporter: Reporter, started: float) -> 
     score = _forecast(found, timed.job, started)
     trials = [trial.model_dump(exclude={"results": {"__all__": {"errors"}}}) for trial in found.trials]
     return run_job(run, timed, reporter, started, score=score, details={"winner": found.best.label, "comparison": trials})
-
-
-def comparison_seconds(contest: Contest, left: float) -> float:
-    """What the comparison may take of the seconds that are `left`; of little time more, so that every family makes steps enough to tell something."""
-    most = COMPARISON_SHARE * left
-    if not contest.any_probe.job.dataset.schema.causal:
-        return most
-    telling = TELLING_STEPS * sum(timed.step_seconds for timed in contest.probed.values())
-    return min(most, max(COMPARISON_SHARE_OF_TEXTS * left, telling))
 
 
 def left_for_training(timed: Probe, started: float) -> float:
