@@ -125,7 +125,7 @@ def ladder(
     run
         Go on to train the target, and write the measurement beside the forecast.
     jobs
-        Rungs that are trained at once, each in a process of its own; several where that saves time, if not said.
+        Rungs that are trained at once, each in a process of its own; several where that tells more, if not said.
     dials
         What is scaled: width or depth; repeatable, both if not said.
     data

@@ -64,7 +64,7 @@ AHEAD = 2.0
 FEWEST_JUDGED = 64
 """Examples of the validation split."""
 LEARNED_BELOW = 0.9
-"""Of the loss of a constant: where no rung falls below this share, a law tells nothing of the networks that do."""
+"""Of the loss of a constant: where none of the shortest trainings falls below this share, sizes can't be told apart yet."""
 LARGEST = 4.0
 """Size of the recommended model over that of the largest rung, at most in the square root of the growth in compute."""
 
@@ -90,7 +90,7 @@ def ladder(
         budget: for all rungs, in time.
         target_budget: of the training that they are to foretell, in time; ten times that of the ladder if not said.
         dials: what is scaled: `width`, `depth` or both.
-        jobs: rungs that are trained at once, each in a process of its own with its share of the cores; None takes several where that saves time.
+        jobs: rungs that are trained at once, each in a process of its own with its share of the cores; None takes several where that tells more.
         run: go on to train the target.
         output: the folder to make.
         resume: an interrupted ladder to go on with.

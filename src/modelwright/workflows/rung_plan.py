@@ -105,7 +105,7 @@ def plan_rungs(
     """The most telling rungs that fit into a time, and what they are worth.
 
     Every size is trained for the same few steps, which tells what a size is worth, and the leading one, the second largest, several times as long,
-    which tells what data is worth: a cross of runs foretells as much as a grid that takes twice the time (LOG.md, 2026-11-23).
+    which tells what data is worth: a cross of runs foretells as much as a grid that takes twice the time (`benchmarks/ladder_designs.py`).
 
     Args:
         job: the recipe.

@@ -108,10 +108,7 @@ def _diverged_left_out(rung: Rung, reporter: Reporter) -> Iterator[None]:
     try:
         yield
     except DivergedError as error:
-        reporter.say(
-            "note",
-            f"the rung of {format_count(rung.params)} parameters is left out, and no law is identified through fewer than four sizes: {error}",
-        )
+        reporter.say("note", f"the rung of {format_count(rung.params)} parameters is left out: {error}")
 
 
 @contextmanager
