@@ -5,13 +5,17 @@
 
 Both sides have a GPT-2 of the same shape with random weights (10M: 6 layers of width 384, 6 heads, 65 characters, 10.8 million parameters; 124M: 12
 layers of width 768, 12 heads, 50,257 tokens), read a prompt of 128 tokens and add 128 greedily, in a context of 256. They take turns, in processes of their own.
+A CPU without kernels for bfloat16 is spared it: there a prompt takes minutes.
 """
 
 from __future__ import annotations
 
 import sys
 
+import torch
 from result import Column, Result
+
+from modelwright.core.device import knows_bfloat16
 
 SHAPES = {
     "10M": ["--layers", "6", "--width", "384", "--heads", "6", "--vocabulary", "65"],
@@ -36,6 +40,8 @@ def compare(size: str, batch: int) -> None:
     )
     for _ in range(ROUNDS):
         for side, precision in CONTENDERS:
+            if precision == "bfloat16" and not knows_bfloat16(torch.device("cpu")):
+                continue
             command = [
                 sys.executable,
                 f"benchmarks/peers/{side}_generate.py",

@@ -58,7 +58,9 @@ def runs(seed: int, target_seconds: float) -> dict[str, Any]:
     settings = ["data.tokenizer=bytes", "data.context=64", "training.batch_size=8", f"seed={seed}", "baselines=false"]
     source, budget = str(DATA / "wikitext-2"), {"training.budget": f"{target_seconds}s", "training.compile": False}
     dataset = read(chosen_recipe(source, settings, {"model.family": "transformer"}), Reporter())
-    job = probe(candidates(values_for(source, settings, {"model.family": "transformer", **budget}), ["transformer"], dataset)["transformer"].job).job
+    job = probe(
+        candidates(values_for(source, settings, {"model.family": "transformer", **budget}), ["transformer"], dataset)["transformer"].job
+    ).job
     pricing = Pricing(job.recipe, dataset)
     models = dict(shapes(job.recipe.model, pricing, ("width", "depth")))
     judged = judged_on(dataset, JUDGED)

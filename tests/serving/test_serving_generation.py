@@ -5,6 +5,7 @@ import torch
 from harness.writers import CONTEXT, FAMILIES, family_config, language_model, text_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from modelwright.core.errors import InputError
 from modelwright.data.config import DataConfig
@@ -12,8 +13,8 @@ from modelwright.models.network import choose_stem
 from modelwright.nn.head import HeadConfig
 from modelwright.serving.bundle import Bundle, BundleConfig, load_bundle, save_bundle
 from modelwright.serving.generation import GenerationConfig, Generator
-from modelwright.serving.precision import Int8Linear, fastest, prepare
-from modelwright.serving.reader import CachedReader
+from modelwright.serving.precision import Int8Linear, PackedLinear, fastest, prepare
+from modelwright.serving.reader import CachedReader, scores_of
 from modelwright.serving.writing import Writing
 from modelwright.tasks.next_token import NextToken
 
@@ -27,6 +28,7 @@ class Scripted:
 
     def __init__(self, script, vocabulary):
         self.script, self.outputs, self.training = script, vocabulary, False
+        self.output_bias, self.softcap = None, None
         self.head, self.stem = self, self
         self.gives = text_spec()
         self.read = 0
@@ -297,23 +299,37 @@ def test_other_number_formats_say_nearly_the_same(name, precision, characters):
     assert len(Generator(network, characters, precision=precision).generate(["abc"], SAMPLED)) == 1
 
 
-def test_weights_of_8_bits_give_the_same_for_many_rows_as_for_few():
+@pytest.mark.parametrize("knows", [True, False])
+def test_weights_of_8_bits_give_the_same_for_many_rows_as_for_few(knows, monkeypatch):
+    monkeypatch.setattr("modelwright.serving.precision.knows_bfloat16", lambda device: knows)
     torch.manual_seed(0)
     linear = Int8Linear(torch.randn(24, 64), torch.randn(24))
     rows = torch.randn(96, 64).to(torch.bfloat16)
     with torch.inference_mode():
         together, apart = linear(rows), torch.cat([linear(row[None]) for row in rows])
+    assert together.dtype == torch.bfloat16
     torch.testing.assert_close(together.float(), apart.float(), rtol=0.02, atol=0.1)
 
 
-def test_the_layout_of_the_weights_changes_no_value_and_not_the_network(characters):
-    network = language_model("rotary", characters)
+@pytest.mark.parametrize("large", [0, 2**40], ids=["packed", "by input"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_layout_of_the_weights_changes_no_value_and_not_the_network(name, large, characters, monkeypatch):
+    monkeypatch.setattr("modelwright.serving.precision._LARGE", large)
+    network = language_model(name, characters)
     strides = [parameter.stride() for parameter in network.parameters()]
-    prepared = prepare(network, "float32").network
-    assert prepared.output_weight().stride(0) == 1
+    prepared = prepare(network, "float32")
+    kinds = {type(module) for module in prepared.network.modules()}
+    assert (PackedLinear in kinds) == (large == 0 and any(isinstance(module, nn.Linear) for module in network.modules()))
     assert strides == [parameter.stride() for parameter in network.parameters()]
-    tokens = {"tokens": torch.arange(6)[None]}
-    torch.testing.assert_close(prepared(tokens), network(tokens))
+    with torch.inference_mode():
+        told = []
+        for scores in (prepared.scores, scores_of(network)):
+            reader = CachedReader(
+                prepared.network if not told else network, [[1, 2, 3], [4, 5]], context=CONTEXT, new_tokens=3, scores=scores
+            )
+            reader.start()
+            told.append(reader.read([6, 7]))
+    torch.testing.assert_close(*told)
 
 
 def test_the_faster_number_format_is_taken(characters, monkeypatch):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +23,9 @@ Precision = Literal["auto", "float32", "bfloat16", "int8"]
 """`auto`: the faster of float32 and bfloat16, as measured; it must be 10 % faster. `int8`: linear maps rounded to 8 bits, the rest bfloat16."""
 GAIN = 0.9
 _MANY = 32
-"""Rows from which a product of bfloat16 is faster than one of 8 bits, the rounding undone first (PyTorch 2.13, CPU)."""
+"""Rows from which a common product is faster than one of 8 bits, the rounding undone first (PyTorch 2.13, CPU)."""
+_LARGE = 2**24
+"""Parameters that no cache holds: from here on weights are packed."""
 _TYPES: dict[FixedPrecision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -42,21 +45,54 @@ class Prepared:
 def prepare(network: Network, precision: FixedPrecision) -> Prepared:
     """The network in a number format, and laid out for products with few rows: itself if it is so already, else a copy."""
     if precision == "int8":
-        return _quantized(network)
+        return _replaced(network, Int8Linear, torch.bfloat16)
     dtype = _TYPES[precision]
-    by_input = dtype == torch.float32 and network.output_weight().device.type == "cpu"
-    if by_input or any(parameter.dtype != dtype for parameter in network.parameters()):
+    if dtype == torch.float32 and network.output_weight().device.type == "cpu":
+        large = sum(parameter.numel() for parameter in network.parameters()) >= _LARGE
+        return _replaced(network, PackedLinear if large and torch.backends.mkldnn.is_available() else _by_input, dtype)
+    if any(parameter.dtype != dtype for parameter in network.parameters()):
         network = copy.deepcopy(network).to(dtype)
-    if by_input:
-        _lay_by_input(network)
     return Prepared(network, scores_of(network))
 
 
-def _lay_by_input(network: Network) -> None:
-    """Store the weights of linear maps input by input: one row times such a matrix reads it 1.4 times as fast on a CPU (float32, PyTorch 2.13)."""
-    weights = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
-    for weight in [*weights, network.output_weight()]:
-        weight.data = weight.data.t().contiguous().t()
+def _replaced(network: Network, make: Callable[[Tensor, Tensor | None], nn.Module], dtype: torch.dtype) -> Prepared:
+    """A copy in which linear maps, that to the scores among them, are of another kind."""
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        for name, inner in list(module.named_children()):
+            if isinstance(inner, nn.Linear):
+                setattr(module, name, make(inner.weight, inner.bias))
+    table = make(network.output_weight(), network.output_bias)
+    cap = network.softcap
+    network = network.to(dtype)
+
+    def scores(hidden_BE: Tensor) -> Tensor:
+        scores_BV = table(hidden_BE)
+        return scores_BV if cap is None else cap * torch.tanh(scores_BV.float() / cap)
+
+    return Prepared(network, scores)
+
+
+class PackedLinear(nn.Module):
+    """A linear map of float32 whose weights lie as oneDNN reads them fastest: with few rows up to twice as fast as any layout of a matrix (AMD, PyTorch 2.13)."""
+
+    def __init__(self, weight_OI: Tensor, bias_O: Tensor | None) -> None:
+        super().__init__()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight_OI.detach().float().contiguous(), 1)
+        self.bias = None if bias_O is None else nn.Parameter(bias_O.detach().float(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) -> (..., O)."""
+        return torch.ops.mkldnn._linear_pointwise(x, self._weight, self.bias, "none", [], "")
+
+
+def _by_input(weight_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
+    """A linear map whose weights lie input by input: in float32 a CPU reads them 1.4 times as fast for one row (PyTorch 2.13)."""
+    linear = nn.Linear(1, 1, bias=bias_O is not None, device="meta")
+    linear.out_features, linear.in_features = weight_OI.shape
+    linear.weight = nn.Parameter(weight_OI.detach().float().t().contiguous().t())
+    linear.bias = None if bias_O is None else nn.Parameter(bias_O.detach().float())
+    return linear
 
 
 class Int8Linear(nn.Module):
@@ -80,26 +116,10 @@ class Int8Linear(nn.Module):
         if len(flat) < _MANY:
             flat = torch.ops.aten._weight_int8pack_mm(flat, self.weight, self.scale)
         else:
-            flat = flat @ self.weight.to(flat.dtype).t() * self.scale
+            dtype = torch.bfloat16 if knows_bfloat16(x.device) else torch.float32
+            flat = (flat.to(dtype) @ self.weight.to(dtype).t()).to(x.dtype) * self.scale
         flat = flat if self.bias is None else flat + self.bias
         return flat.view(*x.shape[:-1], -1)
-
-
-def _quantized(network: Network) -> Prepared:
-    network = copy.deepcopy(network)
-    for module in list(network.modules()):
-        for name, inner in list(module.named_children()):
-            if isinstance(inner, nn.Linear):
-                setattr(module, name, Int8Linear(inner.weight, inner.bias))
-    table = Int8Linear(network.output_weight(), network.output_bias)
-    cap = network.softcap
-    network = network.to(torch.bfloat16)
-
-    def scores(hidden_BE: Tensor) -> Tensor:
-        scores_BV = table(hidden_BE)
-        return scores_BV if cap is None else cap * torch.tanh(scores_BV.float() / cap)
-
-    return Prepared(network, scores)
 
 
 @torch.inference_mode()
