@@ -91,7 +91,8 @@ def _by_input(weight_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
     linear = nn.Linear(1, 1, bias=bias_O is not None, device="meta")
     linear.out_features, linear.in_features = weight_OI.shape
     linear.weight = nn.Parameter(weight_OI.detach().float().t().contiguous().t())
-    linear.bias = None if bias_O is None else nn.Parameter(bias_O.detach().float())
+    if bias_O is not None:
+        linear.bias = nn.Parameter(bias_O.detach().float())
     return linear
 
 
