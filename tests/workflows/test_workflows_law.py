@@ -43,8 +43,8 @@ def test_says_what_a_larger_run_will_reach(tmp_path, good, capsys):
     first, second = told["predictions"]
     assert (first["params"], first["data"]) == (6.9e9, 138e9)
     assert first["low"] < first["loss"] < first["high"]
-    assert first["loss"] == pytest.approx(loss(6.9e9, 138e9), rel=0.015)
-    assert second["loss"] == pytest.approx(loss(1.4e9, 28e9), rel=0.01)
+    assert first["loss"] == pytest.approx(loss(6.9e9, 138e9), rel=0.025)
+    assert second["loss"] == pytest.approx(loss(1.4e9, 28e9), rel=0.015)
 
 
 def test_the_table_on_the_terminal_fits(tmp_path, good, capsys, monkeypatch):
@@ -115,7 +115,7 @@ def test_a_table_of_points_with_measurements(tmp_path, good):
     ahead = tmp_path / "ahead.csv"
     ahead.write_text(f"params,tokens,loss\n7e9,140e9,{loss(7e9, 140e9)}\n")
     row = law(path, predict_file=ahead).to_json()["predictions"][0]
-    assert abs(row["error"]) < 0.015
+    assert abs(row["error"]) < 0.025
     assert row["measured"] == pytest.approx(loss(7e9, 140e9))
 
 

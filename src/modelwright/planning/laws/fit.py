@@ -1,8 +1,9 @@
 """Fitting: the best numbers of a form through runs, and how else they might be.
 
-The relative error of a run counts by Huber's loss, so that one bad run doesn't turn the curve. Exponents have a prior, wide where runs tell much and
-decisive where they tell nothing. Runs of one size share the luck of its settings, so that many runs of a size don't weigh as much as many sizes. Starts:
-exponents on a grid, the coefficients by least squares with bounds; the best of them are refined together.
+A run that lies far off counts little, so that one bad run doesn't turn the curve. Exponents have a prior, wide where runs tell much and
+decisive where they tell nothing. Runs of one size share the luck of its settings, so that many runs of a size don't weigh as much as many sizes; and no
+curve is a sum of powers all along, so that the cheaper a run, the less it says of the law beyond the dearest one. Starts: exponents on a grid, the
+coefficients by least squares with bounds; the best of them are refined together.
 """
 
 from __future__ import annotations
@@ -17,12 +18,20 @@ from modelwright.core.errors import import_extra
 from modelwright.planning.laws.form import Form
 from modelwright.planning.laws.points import Points, sizes
 
-HUBER = 1.345
-"""Deviations beyond which an error counts linearly; 95 % as efficient as squares where errors are normal (Huber 1964)."""
+OUTLIER = 1.345
+"""Deviations beyond which a run counts less, with the inverse square of its error (Huber's threshold, 1964, and a loss that descends again)."""
 LEAST_NOISE = 0.002
 """Relative deviation of a loss between two trainings that differ by seed alone, at the least."""
 LUCK = 0.005
 """Relative deviation of a loss that all runs of one size have in common: settings suit one size better than another."""
+DRIFT = 0.02
+"""Relative deviation of losses from a law in a factor of ten of compute, on either side of the dearest run: no curve is a sum of powers all along. It grows as a
+random walk's does, and was set so that intervals hold nine tenths of the large runs of published tables, all of language models (LOG.md)."""
+KNOTS = 8
+"""Straight pieces of that walk in a factor of ten."""
+FLOOR, FLOOR_DEVIATION = 0.65, 0.15
+"""Share of the lowest loss above which no floor is expected, and the standard deviation of its logarithm beyond: through small runs a curve looks as if it
+levelled off sooner than it does. Below there is no prior. Set on the same tables."""
 STARTS = (-3.0, -1.0, 1.0, 3.0)
 """Deviations of the prior at which exponents start."""
 REFINED = 4
@@ -42,14 +51,14 @@ class Fit:
         parameters: logarithms of exponents and coefficients, in units of the center.
         center: the unit of each axis.
         noise: standard deviation of the relative errors of the runs.
-        runs: how many there were.
+        trust: what each run counts (n,): 1 but for those that lie far off.
     """
 
     form: Form
     parameters: np.ndarray
     center: dict[str, float]
     noise: float
-    runs: int
+    trust: np.ndarray
 
     def predict(self, points: Points, parameters: np.ndarray | None = None) -> np.ndarray:
         """Values (n,) at points, for other `parameters` if they are given."""
@@ -63,26 +72,26 @@ class Fit:
     @property
     def freedom(self) -> int:
         """Runs beyond the numbers that were fitted; at least 1."""
-        return max(1, self.runs - len(self.parameters))
+        return max(1, len(self.trust) - len(self.parameters))
 
 
-def fit(form: Form, points: Points, values: np.ndarray) -> Fit:
+def fit(form: Form, points: Points, values: np.ndarray, *, drift: float = DRIFT) -> Fit:
     """Fit a form.
 
     Args:
         form: what has all of its `needs` among the axes.
         points: n runs.
         values: their losses or error rates (n,), positive.
+        drift: how far the curve may leave the law.
     """
     center = points.center()
-    problem = _Problem(form, points.over(center), np.log(values))
-    prior = np.array([exponent.center for exponent in form.exponents])
-    even = np.ones(len(values))
-    best, noise = min((problem.refine(start, even, prior, 0.02) for start in problem.starts()), key=lambda found: found[1])[0], 0.02
+    problem = _Problem(form, points.over(center), np.log(values), drift)
+    trust, noise = np.ones(len(values)), 0.02
+    best = min((problem.refine(start, trust, trust, problem.prior, noise) for start in problem.starts()), key=lambda found: found[1])[0]
     for _ in range(ROUNDS):
-        noise = problem.noise(best)
-        best = problem.refine(best, even, prior, noise)[0]
-    return Fit(form, best, center, noise, len(values))
+        noise, trust = problem.noise(best, noise, trust)
+        best = problem.refine(best, np.ones(len(values)), trust, problem.prior, noise)[0]
+    return Fit(form, best, center, noise, trust)
 
 
 def bootstrap(found: Fit, points: Points, values: np.ndarray, replicates: int, seed: int) -> Iterator[np.ndarray]:
@@ -92,55 +101,65 @@ def bootstrap(found: Fit, points: Points, values: np.ndarray, replicates: int, s
     each prior from the prior itself, so that what the runs don't tell is as uncertain afterwards as before.
     """
     random = np.random.default_rng(seed)
-    problem = _Problem(found.form, points.over(found.center), np.log(values))
-    centers = np.array([exponent.center for exponent in found.form.exponents])
-    deviations = np.array([exponent.deviation for exponent in found.form.exponents])
+    problem = _Problem(found.form, points.over(found.center), np.log(values), DRIFT)
     for _ in range(replicates):
         weights = random.exponential(size=len(values))
         weights *= len(values) / weights.sum()
         noise = found.noise * np.sqrt(found.freedom / random.chisquare(found.freedom))
-        prior = centers + deviations * random.standard_normal(len(centers))
-        yield problem.refine(found.parameters, weights, prior, noise)[0]
+        prior = problem.prior + problem.deviations * random.standard_normal(len(problem.prior))
+        yield problem.refine(found.parameters, weights, found.trust, prior, noise)[0]
 
 
 class _Problem:
     """Least squares of one form through given runs."""
 
-    def __init__(self, form: Form, points: Points, logs: np.ndarray) -> None:
+    def __init__(self, form: Form, points: Points, logs: np.ndarray, drift: float) -> None:
         self.form, self.points, self.logs = form, points, logs
         self.optimize = import_extra("scipy.optimize", "scipy", "laws")
-        self.deviations = np.array([exponent.deviation for exponent in form.exponents])
-        self.sizes = sizes(points["params"]) if "params" in points else np.arange(len(logs))
+        self.prior = np.array([exponent.center for exponent in form.exponents] + [logs.min() + np.log(FLOOR)])
+        self.deviations = np.array([exponent.deviation for exponent in form.exponents] + [FLOOR_DEVIATION])
+        self.shapes = _shapes(points, drift)
 
     def residuals(self, parameters: np.ndarray) -> np.ndarray:
         """Of the logarithms."""
         return np.log(np.maximum(self.form.predict(parameters, self.points), 1e-30)) - self.logs
 
-    def noise(self, parameters: np.ndarray) -> float:
-        """A robust standard deviation of the residuals, corrected for what was fitted."""
-        count = len(self.logs)
-        spread = 1.4826 * float(np.median(np.abs(self.residuals(parameters))))
-        return max(LEAST_NOISE, spread * (count / max(1, count - len(parameters))) ** 0.5)
+    def noise(self, parameters: np.ndarray, noise: float, trust: np.ndarray) -> tuple[float, np.ndarray]:
+        """A robust standard deviation of what neither the law nor `shapes` tell, corrected for what was fitted, and what each run counts (n,); given what both
+        were taken for.
+        """
+        residuals = self.residuals(parameters)
+        own = np.abs(residuals - self.shapes @ (self._gather(trust / noise**2) @ residuals))
+        count = len(own)
+        noise = max(LEAST_NOISE, 1.4826 * float(np.median(own)) * (count / max(1, count - len(parameters))) ** 0.5)
+        return noise, (OUTLIER * noise / np.maximum(own, OUTLIER * noise)) ** 2
 
-    def refine(self, start: np.ndarray, weights: np.ndarray, prior: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
+    def refine(
+        self, start: np.ndarray, weights: np.ndarray, trust: np.ndarray, prior: np.ndarray, noise: float
+    ) -> tuple[np.ndarray, float]:
         """The parameters nearest to a start at which the weighted error and the prior are least, and the cost there."""
-        count = len(prior)
-        roots = np.sqrt(weights)
-        # What the runs of a size have in common counts once: the weighting of a random effect (Wooldridge 2010, equation 10.76).
-        held = np.bincount(self.sizes, weights)
-        shared = (1 - noise / np.sqrt(noise**2 + held * LUCK**2))[self.sizes]
+        exponents = len(prior) - 1
+        roots = np.sqrt(weights * trust)
+        gather = self._gather(weights * trust / noise**2)
 
         def errors(parameters: np.ndarray) -> np.ndarray:
             residuals = self.residuals(parameters)
-            scaled = np.abs(residuals - shared * (np.bincount(self.sizes, weights * residuals) / held)[self.sizes]) / noise
-            huber = np.where(scaled < HUBER, scaled, np.sqrt(np.maximum(2 * HUBER * scaled - HUBER**2, 0)))
+            shared = gather @ residuals
+            own = roots * (residuals - self.shapes @ shared) / noise
+            off = (parameters[: exponents + 1] - prior) / self.deviations
+            off[exponents] = max(off[exponents], 0.0)
             # Coefficients are held, very loosely, where exponentials neither overflow nor vanish.
-            return np.concatenate([roots * huber, (parameters[:count] - prior) / self.deviations, 1e-3 * parameters[count:]])
+            return np.concatenate([own, shared, off, 1e-3 * parameters[exponents:]])
 
         found = self.optimize.least_squares(
             errors, start, method="lm", x_scale="jac", ftol=TOLERANCE, xtol=TOLERANCE, gtol=TOLERANCE, max_nfev=200
         )
         return found.x, float(found.cost)
+
+    def _gather(self, weights: np.ndarray) -> np.ndarray:
+        """(k, n): from residuals to how much of each of the `shapes` is most likely in them, the runs weighing (n,) (ridge regression)."""
+        weighted = self.shapes.T * weights
+        return np.linalg.solve(weighted @ self.shapes + np.eye(len(weighted)), weighted)
 
     def starts(self) -> list[np.ndarray]:
         """The best starts on the grid of exponents."""
@@ -158,3 +177,13 @@ class _Problem:
             weights = 1 / np.sqrt(np.maximum(np.abs(relative @ coefficients - 1), 0.01))
         parameters = np.log(np.concatenate([exponents, np.maximum(coefficients, 1e-3)]))
         return parameters, float(np.abs(self.residuals(parameters)).sum())
+
+
+def _shapes(points: Points, drift: float) -> np.ndarray:
+    """(n, k): what residuals of runs have in common, each column one deviation of it: the pieces of the walk away from the law, and the luck of each size."""
+    below = np.log10(points["compute"].max() / points["compute"])
+    walk = drift * KNOTS**-0.5 * np.clip(KNOTS * below[:, None] - np.arange(np.ceil(KNOTS * below.max())), 0, 1)
+    if "params" not in points:
+        return walk
+    number = sizes(points["params"])
+    return np.concatenate([walk, LUCK * (number[:, None] == np.arange(number.max() + 1))], axis=1)

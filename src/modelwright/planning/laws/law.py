@@ -9,7 +9,7 @@ import numpy as np
 
 from modelwright.core.units import format_count
 from modelwright.planning.laws.choice import Choice, choose, possible_forms
-from modelwright.planning.laws.fit import LUCK, Fit, bootstrap, fit
+from modelwright.planning.laws.fit import DRIFT, LUCK, Fit, bootstrap, fit
 from modelwright.planning.laws.form import Form
 from modelwright.planning.laws.points import FLOPS_PER_PARAMETER, Points, sizes
 from modelwright.planning.range import Range
@@ -17,13 +17,10 @@ from modelwright.planning.range import Range
 REPLICATES = 200
 INTERVAL = (0.05, 0.95)
 """Quantiles of a forecast's bounds: 90 %."""
-DRIFT = 0.025
-"""Relative deviation of losses from a law, ten times as dear as its dearest run: no curve is a power law all along. It grows as a random walk's does, and was
-set so that intervals hold nine tenths of the large runs of published tables, all of language models (LOG.md)."""
 FEWEST_SIZES = 4
 """The term of size has three numbers (floor, coefficient, exponent): with three sizes nothing is left to check it by."""
 LEAST_SPAN = 8.0
-"""Least factor between the smallest and the largest compute."""
+"""Least factor from the smallest run to the largest."""
 FLOOR_AT_ZERO = 0.02
 """Share of the lowest value under which the floor counts as zero."""
 OFTEN = 0.25
@@ -36,7 +33,7 @@ LARGER = (1.5, 2, 3, 4, 6, 8, 12, 16, 32)
 """Sizes of runs that may be added, over the largest one."""
 SEARCHED = 2000
 """Sizes among which the best one for a compute is looked for."""
-LARGEST = 0.8
+LARGEST = 0.9
 """Quantile of the compute from which runs are the largest ones."""
 AS_GOOD_AS_NEW = 4.0
 """Times that data may be read with hardly any loss (Muennighoff et al. 2023, abstract)."""
@@ -153,17 +150,26 @@ class Law:
         if count < FEWEST_SIZES:
             what = what if count == 1 else what.replace("size", "sizes").replace("amount", "amounts")
             return f"the runs are of {count} {what} only; it takes {FEWEST_SIZES} to check the three numbers of a floor, a scale and an exponent"
-        span = runs["compute"].max() / runs["compute"].min()
+        span, what = self._span()
         if span < LEAST_SPAN:
-            return f"the largest run costs only {span:.1f} times the smallest, and a curve needs {LEAST_SPAN:.0f} times at least"
+            return f"the runs span a factor of {span:.1f} in {what} only, and a curve needs {LEAST_SPAN:.0f} at least"
         return None
+
+    def _span(self) -> tuple[float, str]:
+        """The factor from the smallest run to the largest, and in what; terms of size and data are told apart, so that these need not grow together."""
+        runs = self.points.take(self.choice.kept)
+        spans = {axis: float(runs[axis].max() / runs[axis].min()) for axis in runs.axes}
+        if {"params", "data"} <= set(self.fit.form.needs) and spans["params"] * spans["data"] > spans["compute"]:
+            return spans["params"] * spans["data"], "size and data"
+        return spans["compute"], "compute"
 
     def _no_trend(self) -> str | None:
         """Where runs scatter more than the law says that they differ, or all of the largest ones lie on one side of it, it is none of theirs."""
         runs, values = self.points.take(self.choice.kept), self.values[self.choice.kept]
-        along = float(np.log(self.fit.predict(runs)).std())
-        if along < self.fit.noise:
-            return f"the runs scatter by {self.fit.noise:.1%} around the law, which tells only {along:.1%} of difference between them"
+        told = np.log(self.fit.predict(runs))
+        along, scatter = float(told.std()), float((np.log(values) - told).std())
+        if along < scatter:
+            return f"the runs scatter by {scatter:.1%} around the law, which tells only {along:.1%} of difference between them"
         largest = runs["compute"] >= np.quantile(runs["compute"], LARGEST)
         told, low, high = self.predict(runs.take(largest))
         above = values[largest] - told
@@ -174,21 +180,21 @@ class Law:
         return None
 
     def _floor(self) -> str | None:
+        """Where the runs by themselves don't tell of any floor, it is the prior alone that does."""
         exponents = len(self.fit.form.exponents)
-        floors = np.exp(np.concatenate([self.fit.parameters[None], self.draws])[:, exponents])
-        bound = FLOOR_AT_ZERO * self.values.min()
-        often = float((floors[1:] < bound).mean())
-        if floors[0] < bound or often > OFTEN:
-            return f"the floor E sits on its bound, zero, in {max(often, float(floors[0] < bound)):.0%} of the fits: the runs don't tell where the curve levels off"
+        by_themselves = fit(self.fit.form, self.points.take(self.choice.kept), self.values[self.choice.kept], drift=0.0)
+        floors = np.exp(np.stack([by_themselves.parameters, self.fit.parameters, *self.draws])[:, exponents])
+        low = floors < FLOOR_AT_ZERO * self.values.min()
+        often = float(low[2:].mean())
+        if low[:2].any() or often > OFTEN:
+            share = f", in {often:.0%} of the fits" if often > OFTEN else ""
+            return f"the floor E sits on its bound, zero{share}: the runs don't tell where the curve levels off"
         return None
 
     def _too_far(self, targets: Points) -> str | None:
-        """Where more is asked for than the runs themselves span; terms of size and data are told apart, so that these need not grow together."""
+        """Where more is asked for than the runs themselves span."""
         runs = self.points.take(self.choice.kept)
-        spans = {axis: float(runs[axis].max() / runs[axis].min()) for axis in runs.axes}
-        span, what = spans["compute"], "compute"
-        if {"params", "data"} <= set(self.fit.form.needs) and spans["params"] * spans["data"] > span:
-            span, what = spans["params"] * spans["data"], "size and data"
+        span, what = self._span()
         far = float(targets["compute"].max() / runs["compute"].max())
         if far > span:
             return f"the rungs are too small: they span a factor of {span:.0f} in {what}, and {far:.0f} times the compute of the largest is asked for"
