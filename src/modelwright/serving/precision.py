@@ -56,7 +56,7 @@ def prepare(network: Network, precision: FixedPrecision) -> Prepared:
 
 
 def _replaced(network: Network, make: Callable[[Tensor, Tensor | None], nn.Module], dtype: torch.dtype) -> Prepared:
-    """A copy in which linear maps, that to the scores among them, are of another kind."""
+    """A copy in which linear maps are of another kind. That to the scores is a further copy, as the network's own table is still looked up."""
     network = copy.deepcopy(network)
     for module in list(network.modules()):
         for name, inner in list(module.named_children()):
@@ -74,7 +74,9 @@ def _replaced(network: Network, make: Callable[[Tensor, Tensor | None], nn.Modul
 
 
 class PackedLinear(nn.Module):
-    """A linear map of float32 whose weights lie as oneDNN reads them fastest: with few rows up to twice as fast as any layout of a matrix (AMD, PyTorch 2.13)."""
+    """A linear map of float32 whose weights lie as oneDNN reads them fastest: with few rows up to twice as fast as any layout of a matrix (AMD, PyTorch 2.13). It can be
+    neither copied nor saved.
+    """
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None) -> None:
         super().__init__()
@@ -90,14 +92,14 @@ def _by_input(weight_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
     """A linear map whose weights lie input by input: in float32 a CPU reads them 1.4 times as fast for one row (PyTorch 2.13)."""
     linear = nn.Linear(1, 1, bias=bias_O is not None, device="meta")
     linear.out_features, linear.in_features = weight_OI.shape
-    linear.weight = nn.Parameter(weight_OI.detach().float().t().contiguous().t())
+    linear.weight = nn.Parameter(weight_OI.detach().float().t().contiguous().t(), requires_grad=False)
     if bias_O is not None:
-        linear.bias = nn.Parameter(bias_O.detach().float())
+        linear.bias = nn.Parameter(bias_O.detach().float(), requires_grad=False)
     return linear
 
 
 class Int8Linear(nn.Module):
-    """A linear map with weights of 8 bits and a scale for each output, computed in bfloat16.
+    """A linear map with weights of 8 bits and a scale for each output, computed in bfloat16; many rows in float32 where a CPU has no kernels in bfloat16.
 
     Rounding to the nearest of 255 levels between plus and minus the largest weight of each output (Jacob et al. 2018, section 2, symmetric).
     """

@@ -19,7 +19,8 @@ from modelwright.planning.laws.form import Form
 from modelwright.planning.laws.points import Points, sizes
 
 OUTLIER = 1.345
-"""Deviations beyond which a run counts less, with the inverse square of its error (Huber's threshold, 1964, and a loss that descends again)."""
+"""Deviations beyond which a run counts less, with the inverse square of its error (Huber's threshold, 1964; unlike with his loss, the pull of a run falls again
+beyond it)."""
 LEAST_NOISE = 0.002
 """Relative deviation of a loss between two trainings that differ by seed alone, at the least."""
 LUCK = 0.005
@@ -30,8 +31,8 @@ random walk's does, and was set so that intervals hold nine tenths of the large 
 KNOTS = 8
 """Straight pieces of that walk in a factor of ten."""
 FLOOR, FLOOR_DEVIATION = 0.65, 0.15
-"""Share of the lowest loss above which no floor is expected, and the standard deviation of its logarithm beyond: through small runs a curve looks as if it
-levelled off sooner than it does. Below there is no prior. Set on the same tables."""
+"""Share of the lowest loss above which no floor is expected, and the standard deviation of the floor's logarithm above it: through small runs a curve looks
+as if it levelled off sooner than it does. Below there is no prior. Set on the same tables."""
 STARTS = (-3.0, -1.0, 1.0, 3.0)
 """Deviations of the prior at which exponents start."""
 REFINED = 4
@@ -51,7 +52,7 @@ class Fit:
         parameters: logarithms of exponents and coefficients, in units of the center.
         center: the unit of each axis.
         noise: standard deviation of the relative errors of the runs.
-        trust: what each run counts (n,): 1 but for those that lie far off.
+        trust: what each run counts (n,): 1, and less beyond `OUTLIER` deviations.
     """
 
     form: Form
@@ -70,9 +71,9 @@ class Fit:
         return {name: float(value) for name, value in found.items()}
 
     @property
-    def freedom(self) -> int:
-        """Runs beyond the numbers that were fitted; at least 1."""
-        return max(1, len(self.trust) - len(self.parameters))
+    def freedom(self) -> float:
+        """Runs that count, beyond the numbers that were fitted; at least 1."""
+        return max(1.0, float(self.trust.sum()) - len(self.parameters))
 
 
 def fit(form: Form, points: Points, values: np.ndarray, *, drift: float = DRIFT) -> Fit:
@@ -82,15 +83,17 @@ def fit(form: Form, points: Points, values: np.ndarray, *, drift: float = DRIFT)
         form: what has all of its `needs` among the axes.
         points: n runs.
         values: their losses or error rates (n,), positive.
-        drift: how far the curve may leave the law.
+        drift: relative deviation from the law in a factor of ten of compute; 0 for none.
     """
     center = points.center()
     problem = _Problem(form, points.over(center), np.log(values), drift)
-    trust, noise = np.ones(len(values)), 0.02
-    best = min((problem.refine(start, trust, trust, problem.prior, noise) for start in problem.starts()), key=lambda found: found[1])[0]
+    even, noise = np.ones(len(values)), 0.02
+    best = min((problem.refine(start, even, even, problem.prior, noise) for start in problem.starts()), key=lambda found: found[1])[0]
+    trust = even
     for _ in range(ROUNDS):
         noise, trust = problem.noise(best, noise, trust)
-        best = problem.refine(best, np.ones(len(values)), trust, problem.prior, noise)[0]
+        problem.anchor(trust)
+        best = problem.refine(best, even, trust, problem.prior, noise)[0]
     return Fit(form, best, center, noise, trust)
 
 
@@ -98,15 +101,17 @@ def bootstrap(found: Fit, points: Points, values: np.ndarray, replicates: int, s
     """Other parameters that the same runs could have given, one set a replicate.
 
     Each replicate weighs the runs anew (the Bayesian bootstrap, Rubin 1981), draws the noise from what the residuals leave open, and the middle of
-    each prior from the prior itself, so that what the runs don't tell is as uncertain afterwards as before.
+    each prior from the prior itself, that of luck and drift too, so that what the runs don't tell is as uncertain afterwards as before.
     """
     random = np.random.default_rng(seed)
-    problem = _Problem(found.form, points.over(found.center), np.log(values), DRIFT)
+    problem, logs = _Problem(found.form, points.over(found.center), np.log(values), DRIFT), np.log(values)
+    problem.anchor(found.trust)
     for _ in range(replicates):
         weights = random.exponential(size=len(values))
         weights *= len(values) / weights.sum()
         noise = found.noise * np.sqrt(found.freedom / random.chisquare(found.freedom))
         prior = problem.prior + problem.deviations * random.standard_normal(len(problem.prior))
+        problem.logs = logs + problem.effects @ random.standard_normal(problem.effects.shape[1])
         yield problem.refine(found.parameters, weights, found.trust, prior, noise)[0]
 
 
@@ -118,18 +123,23 @@ class _Problem:
         self.optimize = import_extra("scipy.optimize", "scipy", "laws")
         self.prior = np.array([exponent.center for exponent in form.exponents] + [logs.min() + np.log(FLOOR)])
         self.deviations = np.array([exponent.deviation for exponent in form.exponents] + [FLOOR_DEVIATION])
-        self.shapes = _shapes(points, drift)
+        self.effects = _effects(points, drift)
+
+    def anchor(self, trust: np.ndarray) -> None:
+        """Hold the floor to the lowest loss of the runs that count."""
+        self.prior[-1] = self.logs[trust > 0.5].min() + np.log(FLOOR)
 
     def residuals(self, parameters: np.ndarray) -> np.ndarray:
         """Of the logarithms."""
         return np.log(np.maximum(self.form.predict(parameters, self.points), 1e-30)) - self.logs
 
     def noise(self, parameters: np.ndarray, noise: float, trust: np.ndarray) -> tuple[float, np.ndarray]:
-        """A robust standard deviation of what neither the law nor `shapes` tell, corrected for what was fitted, and what each run counts (n,); given what both
+        """A robust standard deviation of what neither the law nor `effects` tell, corrected for what was fitted, and what each run counts (n,); given what both
         were taken for.
         """
-        residuals = self.residuals(parameters)
-        own = np.abs(residuals - self.shapes @ (self._gather(trust / noise**2) @ residuals))
+        residuals, likeliest = self.residuals(parameters), self._likeliest(trust / noise**2)
+        left = 1 - np.einsum("nk,kn->n", self.effects, likeliest)
+        own = np.abs(residuals - self.effects @ (likeliest @ residuals)) / np.sqrt(np.maximum(left, 1e-12))
         count = len(own)
         noise = max(LEAST_NOISE, 1.4826 * float(np.median(own)) * (count / max(1, count - len(parameters))) ** 0.5)
         return noise, (OUTLIER * noise / np.maximum(own, OUTLIER * noise)) ** 2
@@ -138,28 +148,28 @@ class _Problem:
         self, start: np.ndarray, weights: np.ndarray, trust: np.ndarray, prior: np.ndarray, noise: float
     ) -> tuple[np.ndarray, float]:
         """The parameters nearest to a start at which the weighted error and the prior are least, and the cost there."""
-        exponents = len(prior) - 1
+        floor = len(prior) - 1
         roots = np.sqrt(weights * trust)
-        gather = self._gather(weights * trust / noise**2)
+        likeliest = self._likeliest(weights * trust / noise**2)
 
         def errors(parameters: np.ndarray) -> np.ndarray:
             residuals = self.residuals(parameters)
-            shared = gather @ residuals
-            own = roots * (residuals - self.shapes @ shared) / noise
-            off = (parameters[: exponents + 1] - prior) / self.deviations
-            off[exponents] = max(off[exponents], 0.0)
+            shared = likeliest @ residuals
+            own = roots * (residuals - self.effects @ shared) / noise
+            off = (parameters[: len(prior)] - prior) / self.deviations
+            off[floor] = max(off[floor], 0.0)
             # Coefficients are held, very loosely, where exponentials neither overflow nor vanish.
-            return np.concatenate([own, shared, off, 1e-3 * parameters[exponents:]])
+            return np.concatenate([own, shared, off, 1e-3 * parameters[floor:]])
 
         found = self.optimize.least_squares(
             errors, start, method="lm", x_scale="jac", ftol=TOLERANCE, xtol=TOLERANCE, gtol=TOLERANCE, max_nfev=200
         )
         return found.x, float(found.cost)
 
-    def _gather(self, weights: np.ndarray) -> np.ndarray:
-        """(k, n): from residuals to how much of each of the `shapes` is most likely in them, the runs weighing (n,) (ridge regression)."""
-        weighted = self.shapes.T * weights
-        return np.linalg.solve(weighted @ self.shapes + np.eye(len(weighted)), weighted)
+    def _likeliest(self, weights: np.ndarray) -> np.ndarray:
+        """(k, n): from residuals to how much of each of the `effects` is most likely in them, the runs weighing (n,) (ridge regression)."""
+        weighted = self.effects.T * weights
+        return np.linalg.solve(weighted @ self.effects + np.eye(len(weighted)), weighted)
 
     def starts(self) -> list[np.ndarray]:
         """The best starts on the grid of exponents."""
@@ -179,11 +189,15 @@ class _Problem:
         return parameters, float(np.abs(self.residuals(parameters)).sum())
 
 
-def _shapes(points: Points, drift: float) -> np.ndarray:
-    """(n, k): what residuals of runs have in common, each column one deviation of it: the pieces of the walk away from the law, and the luck of each size."""
-    below = np.log10(points["compute"].max() / points["compute"])
-    walk = drift * KNOTS**-0.5 * np.clip(KNOTS * below[:, None] - np.arange(np.ceil(KNOTS * below.max())), 0, 1)
-    if "params" not in points:
-        return walk
-    number = sizes(points["params"])
-    return np.concatenate([walk, LUCK * (number[:, None] == np.arange(number.max() + 1))], axis=1)
+def _effects(points: Points, drift: float) -> np.ndarray:
+    """(n, k): random effects, what residuals of runs have in common, each column one deviation of it: the pieces of the walk away from the law, the luck of
+    each size.
+    """
+    effects = [np.zeros((len(points), 0))]
+    if drift > 0 and "compute" in points:
+        below = KNOTS * np.log10(points["compute"].max() / points["compute"])
+        effects.append(drift * KNOTS**-0.5 * np.clip(below[:, None] - np.arange(np.ceil(below.max())), 0, 1))
+    if "params" in points:
+        number = sizes(points["params"])
+        effects.append(LUCK * (number[:, None] == np.arange(number.max() + 1)))
+    return np.concatenate(effects, axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -163,11 +164,15 @@ class Law:
             return spans["params"] * spans["data"], "size and data"
         return spans["compute"], "compute"
 
+    @cached_property
+    def _without_drift(self) -> Fit:
+        return fit(self.fit.form, self.points.take(self.choice.kept), self.values[self.choice.kept], drift=0.0)
+
     def _no_trend(self) -> str | None:
         """Where runs scatter more than the law says that they differ, or all of the largest ones lie on one side of it, it is none of theirs."""
         runs, values = self.points.take(self.choice.kept), self.values[self.choice.kept]
         told = np.log(self.fit.predict(runs))
-        along, scatter = float(told.std()), float((np.log(values) - told).std())
+        along, scatter = float(told.std()), 1.4826 * float(np.median(np.abs(np.log(values) - told)))
         if along < scatter:
             return f"the runs scatter by {scatter:.1%} around the law, which tells only {along:.1%} of difference between them"
         largest = runs["compute"] >= np.quantile(runs["compute"], LARGEST)
@@ -180,10 +185,9 @@ class Law:
         return None
 
     def _floor(self) -> str | None:
-        """Where the runs by themselves don't tell of any floor, it is the prior alone that does."""
+        """Looked for without drift too, as with it any runs leave room for a floor."""
         exponents = len(self.fit.form.exponents)
-        by_themselves = fit(self.fit.form, self.points.take(self.choice.kept), self.values[self.choice.kept], drift=0.0)
-        floors = np.exp(np.stack([by_themselves.parameters, self.fit.parameters, *self.draws])[:, exponents])
+        floors = np.exp(np.stack([self._without_drift.parameters, self.fit.parameters, *self.draws])[:, exponents])
         low = floors < FLOOR_AT_ZERO * self.values.min()
         often = float(low[2:].mean())
         if low[:2].any() or often > OFTEN:
