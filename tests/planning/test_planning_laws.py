@@ -88,6 +88,34 @@ def test_one_diverged_run_does_not_turn_the_curve():
     assert fit(form, points, spoiled).predict(FAR) == pytest.approx(fit(form, points, values).predict(FAR), rel=0.04)
 
 
+def test_one_loss_far_too_low_does_not_lower_the_floor():
+    points = grid()
+    values = noisy(chinchilla(points), 0.003)
+    spoiled = values.copy()
+    spoiled[5] = 0.4 * values.min()
+    form = forms["chinchilla"]()
+    assert fit(form, points, spoiled).predict(FAR) == pytest.approx(fit(form, points, values).predict(FAR), rel=0.01)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.02])
+def test_noise_is_told_apart_from_luck_and_drift(noise: float):
+    """In the median of seven tables; the drift may take a little of it."""
+    points = grid()
+    found = [fit(forms["chinchilla"](), points, noisy(chinchilla(points), noise, seed)).noise for seed in range(7)]
+    assert 0.6 * noise < np.median(found) < 1.4 * noise
+
+
+def test_cheap_runs_that_bend_away_hardly_turn_the_law():
+    """Losses are higher than the law says, the more so the cheaper a run is: by 3 % for a factor of ten, from a tenth of the dearest one's compute on."""
+    points = grid(count=8)
+    below = np.log10(points["compute"].max() / points["compute"])
+    values = chinchilla(points) * np.exp(0.03 * np.maximum(below - 1, 0))
+    form = forms["chinchilla"]()
+    bent, taken = (abs(float(fit(form, points, values, drift=drift).predict(FAR)[0] / chinchilla(FAR)[0]) - 1) for drift in (0.0, DRIFT))
+    assert taken < 0.01
+    assert taken < 0.5 * bent
+
+
 @pytest.mark.parametrize("exponent", [0.2, 0.45, 0.6])
 def test_runs_that_tell_much_overrule_the_prior(exponent: float):
     points = Points({"params": np.repeat(np.geomspace(1e4, 1e6, 5), 3), "data": np.tile([1e6, 4e6, 16e6], 5)})
