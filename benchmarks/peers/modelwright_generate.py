@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=128)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--precision", choices=("float32", "bfloat16", "int8"), default="float32")
+    parser.add_argument("--precision", choices=("float32", "float16", "bfloat16", "int8"), default="float32")
     arguments = parser.parse_args()
     prepare_machine()
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from modelwright.models.network import choose_stem
 from modelwright.nn.head import HeadConfig
 from modelwright.serving.bundle import Bundle, BundleConfig, load_bundle, save_bundle
 from modelwright.serving.generation import GenerationConfig, Generator
-from modelwright.serving.precision import Int8Linear, PackedLinear, fastest, prepare
+from modelwright.serving.precision import HalfLinear, Int8Linear, PackedLinear, fastest, formats, prepare
 from modelwright.serving.reader import CachedReader, scores_of
 from modelwright.serving.writing import Writing
 from modelwright.tasks.next_token import NextToken
@@ -270,7 +270,7 @@ def test_no_gradients_and_no_changes_in_a_network_that_trains(name, characters):
     network({"tokens": torch.zeros(2, 5, dtype=torch.int64)}).sum().backward()
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "int8"])
 def test_a_network_that_trains_is_heard_as_it_is_now(precision, characters):
     network = language_model("gru", characters).train()
     generator = Generator(network, characters, precision=precision)
@@ -282,7 +282,7 @@ def test_a_network_that_trains_is_heard_as_it_is_now(precision, characters):
     assert after == Generator(network, characters, precision=precision).generate(["abc"], SAMPLED)
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "int8"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_other_number_formats_say_nearly_the_same(name, precision, characters):
     network = language_model(name, characters)
@@ -294,7 +294,7 @@ def test_other_number_formats_say_nearly_the_same(name, precision, characters):
             scores.append(reader.read([6, 7]).log_softmax(1))
     assert scores[1].dtype == torch.float32
     assert not torch.equal(*scores)
-    assert (scores[0] - scores[1]).abs().mean() < 0.03 * scores[0].std()
+    assert (scores[0] - scores[1]).abs().mean() < (0.001 if precision == "float16" else 0.03) * scores[0].std()
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
     assert len(Generator(network, characters, precision=precision).generate(["abc"], SAMPLED)) == 1
 
@@ -309,6 +309,25 @@ def test_weights_of_8_bits_give_the_same_for_many_rows_as_for_few(knows, monkeyp
         together, apart = linear(rows), torch.cat([linear(row[None]) for row in rows])
     assert together.dtype == torch.bfloat16
     torch.testing.assert_close(together.float(), apart.float(), rtol=0.02, atol=0.1)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 200])
+@pytest.mark.parametrize("biased", [True, False])
+def test_weights_of_16_bits_are_rounded_and_nothing_else_is(biased, rows):
+    torch.manual_seed(0)
+    weight, bias, x = torch.randn(24, 64), torch.randn(24) if biased else None, torch.randn(rows, 2, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(HalfLinear(weight, bias)(x), nn.functional.linear(x, weight.half().float(), bias))
+
+
+def test_a_number_format_that_the_device_lacks_is_told(characters, monkeypatch):
+    network = language_model("gru", characters)
+    assert "float16" in formats(torch.device("cpu"))
+    assert "float16" not in formats(torch.device("cuda"))
+    monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", ["qnnpack"])
+    with pytest.raises(InputError, match="float16 is for x86 CPUs"):
+        Generator(network, characters, precision="float16")
+    assert len(Generator(network, characters, precision="auto").generate(["abc"], SAMPLED)) == 1
 
 
 @pytest.mark.parametrize("large", [0, 2**40], ids=["packed", "by input"])
@@ -344,7 +363,7 @@ def test_the_faster_number_format_is_taken(characters, monkeypatch):
 
 @pytest.mark.parametrize("context", [2, 3, 5])
 def test_a_short_context_can_be_measured(context, characters):
-    assert fastest(language_model("learned", characters, context), 1) in ("float32", "bfloat16")
+    assert fastest(language_model("learned", characters, context), 1) in ("float32", "float16", "bfloat16")
 
 
 def bundle_config(name, tokenizer, schema=None):

@@ -68,7 +68,7 @@ def serve(
     api_key
         What every request must show, as `Authorization: Bearer KEY`. Better set as MODELWRIGHT_API_KEY, which others on the machine can't read.
     precision
-        Number format of a language model's weights: float32, bfloat16, int8, or auto, the faster of the first two.
+        Number format of a language model's weights: float32, float16 (x86 CPUs), bfloat16, int8, or auto, the fastest of the first three.
     """
     from modelwright.workflows.serve import serve as work
 

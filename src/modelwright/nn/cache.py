@@ -87,7 +87,10 @@ def state_dtype(module: nn.Module) -> tuple[torch.dtype, torch.device]:
     That is the type of its weights, or of autocast where that is on; but float32 on a CPU, whose kernels read a single query's keys
     3 times as fast in float32 as in half precision (PyTorch 2.13).
     """
-    weight = next(module.parameters())
+    weight = next(module.parameters(), None)
+    if weight is None:
+        # Weights that are packed for a CPU are no parameters.
+        return torch.float32, torch.device("cpu")
     kind = weight.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
     return torch.float32 if kind == "cpu" and dtype.itemsize < 4 else dtype, weight.device

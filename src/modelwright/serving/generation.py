@@ -20,7 +20,7 @@ from modelwright.models.network import Network
 from modelwright.nn.mode import evaluating
 from modelwright.serving.beam import Beam, beam_search
 from modelwright.serving.bundle import Bundle, load_bundle
-from modelwright.serving.precision import FixedPrecision, Precision, Prepared, fastest, prepare
+from modelwright.serving.precision import FixedPrecision, Precision, Prepared, check_precision, fastest, prepare
 from modelwright.serving.reader import CachedReader, PlainReader, Reader
 from modelwright.serving.sampling import GenerationConfig, Sampler
 from modelwright.serving.writing import FinishReason, Writing
@@ -53,13 +53,13 @@ class Generator:
     Args:
         model: a bundle, or a network that tells the next token; a network in training stays so.
         tokenizer: its tokenizer; None takes the bundle's.
-        precision: the number format of the weights.
+        precision: the number format of the weights, one of `Precision`.
 
     Raises:
-        InputError: the model doesn't tell the next token of a text, or the tokenizer has other tokens.
+        InputError: the model doesn't tell the next token of a text, the tokenizer has other tokens, or the number format is none for its device.
     """
 
-    def __init__(self, model: Bundle | Network, tokenizer: Tokenizer | None = None, *, precision: Precision = "float32") -> None:
+    def __init__(self, model: Bundle | Network, tokenizer: Tokenizer | None = None, *, precision: str = "float32") -> None:
         if isinstance(model, Bundle):
             schema = model.config.data_schema
             if not schema.causal:
@@ -80,12 +80,12 @@ class Generator:
             )
         self.tokenizer = tokenizer
         self.context: int = self.network.stem.gives.size[0]
-        self._precision: Precision = precision
+        self._precision: Precision = check_precision(precision, self.network.output_weight().device)
         self._prepared: dict[FixedPrecision, Prepared] = {}
         self._chosen: dict[int, FixedPrecision] = {}
 
     @classmethod
-    def load(cls, path: Path | str, *, precision: Precision = "float32") -> Generator:
+    def load(cls, path: Path | str, *, precision: str = "float32") -> Generator:
         """The generator of a run folder or a bundle.
 
         Raises:
@@ -205,8 +205,8 @@ class Generator:
 
     @property
     def exact(self) -> bool:
-        """Whether rounding is that of float32, so that it rarely matters."""
-        return self._precision == "float32"
+        """Whether sums are rounded as in float32, so that it rarely matters."""
+        return self._precision in ("float32", "float16")
 
     def _reader(self, prepared: Prepared, histories: list[list[int]], new_tokens: int, use_cache: bool) -> Reader:
         if not use_cache:

@@ -9,24 +9,26 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from modelwright.core.device import knows_bfloat16
+from modelwright.core.errors import InputError
 from modelwright.models.network import Network
 from modelwright.serving.reader import CachedReader, Scores, scores_of
 
-FixedPrecision = Literal["float32", "bfloat16", "int8"]
-Precision = Literal["auto", "float32", "bfloat16", "int8"]
-"""`auto`: the faster of float32 and bfloat16, as measured; it must be 10 % faster. `int8`: linear maps rounded to 8 bits, the rest bfloat16."""
+FixedPrecision = Literal["float32", "float16", "bfloat16", "int8"]
+Precision = Literal["auto", "float32", "float16", "bfloat16", "int8"]
+"""`float16`: the weights of linear maps in 16 bits, computed in float32, on x86 CPUs. `int8`: those weights in 8 bits, the rest bfloat16. `auto`: the fastest
+but int8, as measured; it must be 10 % faster than float32.
+"""
 GAIN = 0.9
 _MANY = 32
 """Rows from which a common product is faster than one of 8 bits, the rounding undone first (PyTorch 2.13, CPU)."""
 _LARGE = 2**24
 """Parameters that no cache holds: from here on weights are packed."""
-_TYPES: dict[FixedPrecision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,12 @@ def prepare(network: Network, precision: FixedPrecision) -> Prepared:
     """The network in a number format, and laid out for products with few rows: itself if it is so already, else a copy."""
     if precision == "int8":
         return _replaced(network, Int8Linear, torch.bfloat16)
-    dtype = _TYPES[precision]
-    if dtype == torch.float32 and network.output_weight().device.type == "cpu":
+    if precision == "float16":
+        return _replaced(network, HalfLinear, torch.float32)
+    if precision == "float32" and network.output_weight().device.type == "cpu":
         large = sum(parameter.numel() for parameter in network.parameters()) >= _LARGE
-        return _replaced(network, PackedLinear if large and torch.backends.mkldnn.is_available() else _by_input, dtype)
+        return _replaced(network, PackedLinear if large and torch.backends.mkldnn.is_available() else _by_input, torch.float32)
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16
     if any(parameter.dtype != dtype for parameter in network.parameters()):
         network = copy.deepcopy(network).to(dtype)
     return Prepared(network, scores_of(network))
@@ -98,6 +102,19 @@ def _by_input(weight_OI: Tensor, bias_O: Tensor | None) -> nn.Linear:
     return linear
 
 
+class HalfLinear(nn.Module):
+    """A linear map of float32 whose weights are rounded to float16, as FBGEMM reads them: half the bytes for the same products. It can be neither copied nor saved."""
+
+    def __init__(self, weight_OI: Tensor, bias_O: Tensor | None) -> None:
+        super().__init__()
+        bias_O = None if bias_O is None else bias_O.detach().float()
+        self._packed = torch.ops.quantized.linear_prepack_fp16(weight_OI.detach().float().contiguous(), bias_O)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) -> (..., O)."""
+        return torch.ops.quantized.linear_dynamic_fp16(x, self._packed)
+
+
 class Int8Linear(nn.Module):
     """A linear map with weights of 8 bits and a scale for each output, computed in bfloat16; many rows in float32 where a CPU has no kernels in bfloat16.
 
@@ -125,16 +142,35 @@ class Int8Linear(nn.Module):
         return flat.view(*x.shape[:-1], -1)
 
 
+def formats(device: torch.device) -> tuple[FixedPrecision, ...]:
+    """The number formats that can be computed on a device."""
+    half = device.type == "cpu" and "fbgemm" in torch.backends.quantized.supported_engines
+    return tuple(name for name in get_args(FixedPrecision) if half or name != "float16")
+
+
+def check_precision(precision: str, device: torch.device) -> Precision:
+    """The same, if it is a number format for a device.
+
+    Raises:
+        InputError: it is unknown, or can't be computed there.
+    """
+    known = ("auto", *formats(device))
+    if precision in known:
+        return precision  # type: ignore[return-value]
+    found = "float16 is for x86 CPUs" if precision == "float16" else f"unknown precision {precision!r}"
+    raise InputError(found, expected=", ".join(known))
+
+
 @torch.inference_mode()
 def fastest(network: Network, rows: int, steps: int = 4) -> FixedPrecision:
-    """Whether this network generates faster in float32 or in bfloat16 here, `rows` texts at once; float32 where its context is too short to tell,
-    or this CPU has no kernels in bfloat16.
-    """
+    """In which number format but int8 this network generates fastest here, `rows` texts at once; float32 where its context is too short to tell."""
+    device = next(network.parameters()).device
+    known: list[FixedPrecision] = [name for name in formats(device) if name != "int8" and (name != "bfloat16" or knows_bfloat16(device))]
     steps = min(steps, network.stem.gives.size[0] - 2)
-    if steps < 1 or not knows_bfloat16(next(network.parameters()).device):
+    if steps < 1 or len(known) == 1:
         return "float32"
     seconds: dict[FixedPrecision, float] = {}
-    for name in _TYPES:
+    for name in known:
         prepared = prepare(network, name)
         reader = CachedReader(prepared.network, [[0]] * rows, context=None, new_tokens=steps + 1, scores=prepared.scores)
         reader.start()
@@ -145,7 +181,8 @@ def fastest(network: Network, rows: int, steps: int = 4) -> FixedPrecision:
             reader.read([0] * rows)
             each.append(_now() - began)
         seconds[name] = min(each)
-    return "bfloat16" if seconds["bfloat16"] < GAIN * seconds["float32"] else "float32"
+    best = min(seconds, key=lambda name: seconds[name])
+    return best if seconds[best] < GAIN * seconds["float32"] else "float32"
 
 
 def _now() -> float:

@@ -7,14 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 from modelwright.core.config import validate
 from modelwright.core.errors import InputError
 from modelwright.data.corpus.config import CorpusConfig
 from modelwright.data.corpus.normalization import normalize
 from modelwright.serving.generation import Generation, GenerationConfig, Generator
-from modelwright.serving.precision import Precision
 from modelwright.training.machine import prepare_machine
 from modelwright.workflows.reporter import Reporter
 
@@ -68,7 +67,7 @@ def generate(
         prompts: texts to continue, which are normalized as a corpus is; none begins a document.
         prompt_file: a text file whose whole content is one more prompt; `-` for standard input.
         samples: how many times to continue each prompt.
-        precision: the number format of the weights: auto, float32, bfloat16 or int8.
+        precision: the number format of the weights: auto, float32, float16, bfloat16 or int8.
         settings: of `GenerationConfig`; those that are None are left alone.
         reporter: whom to tell; a single text is shown as it is made.
 
@@ -79,15 +78,13 @@ def generate(
     config = validate(GenerationConfig, {key: value for key, value in (settings or {}).items() if value is not None})
     if samples < 1:
         raise InputError(f"{samples} samples are nothing to make", expected="1 or more")
-    if precision not in get_args(Precision):
-        raise InputError(f"unknown precision {precision!r}", expected=", ".join(get_args(Precision)))
     if prompt_file is not None:
         prompts = [*prompts, _read(prompt_file)]
     # As `data prepare` does unless it is told otherwise: a line end of another kind would be a token never seen.
     prompts = [normalize(prompt, CorpusConfig().normalization) for prompt in prompts]
     repeated = [prompt for prompt in prompts or [""] for _ in range(samples)]
     prepare_machine()
-    generator = Generator.load(run, precision=cast(Precision, precision))
+    generator = Generator.load(run, precision=precision)
     began = time.perf_counter()
     if len(repeated) == 1 and reporter.visible:
         generations = [_shown_while_made(generator, repeated[0], config, reporter)]

@@ -6,14 +6,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from modelwright.core.config import validate
 from modelwright.core.errors import InputError, import_extra
 from modelwright.serving.bundle import load_bundle
-from modelwright.serving.precision import Precision
 from modelwright.training.machine import processor_quota
 from modelwright.workflows.card import card_of
 from modelwright.workflows.reporter import Reporter
@@ -61,7 +60,7 @@ def serve(
         host: the name or address to listen at.
         port: where; 0 takes any free one.
         api_key: what every request must show; None takes that of the environment variable `MODELWRIGHT_API_KEY`, if there is one.
-        precision: the number format of a language model's weights: auto, float32, bfloat16 or int8.
+        precision: the number format of a language model's weights: auto, float32, float16, bfloat16 or int8.
         limits: of `Limits`; those that are None are left alone.
         reporter: whom to tell.
         ready: called when the server listens.
@@ -113,8 +112,6 @@ def make_service(
     from modelwright.serving.http.limits import Limits
 
     settings = validate(Limits, {key: value for key, value in (limits or {}).items() if value is not None})
-    if precision not in get_args(Precision):
-        raise InputError(f"unknown precision {precision!r}", expected=", ".join(get_args(Precision)))
     key = _checked(os.environ.get(API_KEY) if api_key is None else api_key)
     if key is None and not is_loopback(host):
         raise InputError(
@@ -134,7 +131,7 @@ def make_service(
     template = ChatTemplate.beside(run, run / "model") if causal else None
     card = card_of(run, bundle)
     access = Access(host, key)
-    return Service(bundle, card, access=access, limits=settings, template=template, precision=cast(Precision, precision))
+    return Service(bundle, card, access=access, limits=settings, template=template, precision=precision)
 
 
 def _checked(key: str | None) -> str | None:

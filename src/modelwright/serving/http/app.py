@@ -27,7 +27,6 @@ from modelwright.serving.http.limits import Limits
 from modelwright.serving.http.metrics import Metrics
 from modelwright.serving.http.predictions import Predictions, request_schema, response_schema
 from modelwright.serving.http.writing import Author
-from modelwright.serving.precision import Precision
 from modelwright.serving.predictor import Predictor
 
 PAGE_TYPES = {
@@ -71,7 +70,7 @@ class Service:
         access: Access = Access(),
         limits: Limits | None = None,
         template: ChatTemplate | None = None,
-        precision: Precision = "float32",
+        precision: str = "float32",
     ) -> None:
         self.limits = limits or Limits.model_validate({})
         self.access, self.name, self._card = access, bundle.config.name, card
@@ -171,7 +170,7 @@ class Service:
     def _model(self) -> dict[str, Any]:
         return {"id": self.name, "object": "model", "created": 0, "owned_by": "modelwright"}
 
-    def _add_texts(self, bundle: Bundle, template: ChatTemplate, precision: Precision) -> None:
+    def _add_texts(self, bundle: Bundle, template: ChatTemplate, precision: str) -> None:
         self._card = {**self._card, "texts": {"template": not template.plain, "max_tokens": self.limits.max_tokens}}
         author = Author(self.name, Generator(bundle, precision=precision), self.limits, self._metrics)
         completions, engine = Completions(author, template), author.engine
