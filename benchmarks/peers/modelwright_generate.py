@@ -36,7 +36,7 @@ def main() -> None:
     text = Feature(name="text", type="text", shape=(arguments.context,), vocabulary=arguments.vocabulary)
     target = Feature(name="next token", type="text", shape=(arguments.context,), vocabulary=arguments.vocabulary)
     shape = {"width": arguments.width, "depth": arguments.layers, "num_heads": arguments.heads}
-    family = TransformerConfig.model_validate({**shape, "feedforward_ratio": 4.0, "positions": "learned"})
+    family = TransformerConfig.model_validate({"preset": "gpt2-124m", **shape})
     network = build_network(Schema(inputs=(text,), target=target), family, arguments.vocabulary).eval()
     prepared = prepare(network, arguments.precision)
     prompts = torch.randint(1, arguments.vocabulary, (arguments.batch, arguments.prompt)).tolist()
