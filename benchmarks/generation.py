@@ -16,6 +16,7 @@ import torch
 from result import Column, Result
 
 from modelwright.core.device import knows_bfloat16
+from modelwright.serving.precision import formats
 
 SHAPES = {
     "10M": ["--layers", "6", "--width", "384", "--heads", "6", "--vocabulary", "65"],
@@ -39,9 +40,10 @@ def compare(size: str, batch: int) -> None:
     result = Result(
         f"generation-{size.lower()}-batch-{batch}", f"How fast does GPT-2 {size} continue {batch} text{'s' if batch > 1 else ''} at once?"
     )
+    cpu = torch.device("cpu")
     for _ in range(ROUNDS):
         for side, precision in CONTENDERS:
-            if precision == "bfloat16" and not knows_bfloat16(torch.device("cpu")):
+            if (precision == "bfloat16" and not knows_bfloat16(cpu)) or (side == "modelwright" and precision not in formats(cpu)):
                 continue
             command = [
                 sys.executable,

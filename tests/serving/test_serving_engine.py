@@ -10,6 +10,7 @@ from harness.texts import language_model
 
 from modelwright.serving.engine import BusyError, ClosedError, Engine, Job
 from modelwright.serving.generation import GenerationConfig, Generator
+from modelwright.serving.precision import formats
 
 CONTEXT = 24
 FAMILIES = ["transformer", "lstm", "gru", "hybrid", "windowed", "alibi"]
@@ -31,6 +32,13 @@ def telling(name, vocabulary):
 @pytest.fixture(scope="module", params=FAMILIES)
 def generator(request, characters):
     return Generator(telling(request.param, characters.size), characters)
+
+
+@pytest.fixture(params=["float32", "float16"])
+def exact_decoder(request, characters):
+    if request.param not in formats(torch.device("cpu")):
+        pytest.skip("this CPU has no products with weights of 16 bits")
+    return Generator(telling("transformer", characters.size), characters, precision=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +102,11 @@ def test_texts_are_those_of_generate_whatever_they_are_batched_with(generator):
     assert engine.rows_read > engine.steps, "texts were read side by side"
 
 
-def test_a_close_call_is_decided_as_alone(decoder, monkeypatch):
+def test_a_close_call_is_decided_as_alone(exact_decoder, monkeypatch):
     """Where every choice counts as close, every token is read again alone, so a wrong reading in the batch can't matter."""
     monkeypatch.setattr("modelwright.serving.engine.ROUNDING", 1e9)
-    jobs = [job_of(decoder, prompt, temperature=0, max_tokens=15) for prompt in ("ab", "c", "def")]
-    engine = Engine(decoder, rows=3, queue=3, longest=200)
+    jobs = [job_of(exact_decoder, prompt, temperature=0, max_tokens=15) for prompt in ("ab", "c", "def")]
+    engine = Engine(exact_decoder, rows=3, queue=3, longest=200)
     seen = []
     real = engine._alone
     monkeypatch.setattr(engine, "_alone", lambda *arguments: seen.append(1) or real(*arguments))
@@ -107,7 +115,7 @@ def test_a_close_call_is_decided_as_alone(decoder, monkeypatch):
     engine.close()
     assert len(seen) == 3 * 14
     for job, prompt in zip(jobs, ("ab", "c", "def"), strict=True):
-        alone = decoder.generate([prompt], GenerationConfig(temperature=0, max_tokens=15))[0]
+        alone = exact_decoder.generate([prompt], GenerationConfig(temperature=0, max_tokens=15))[0]
         assert text_of(job) == alone.text
 
 

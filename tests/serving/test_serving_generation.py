@@ -23,6 +23,9 @@ SAMPLED = GenerationConfig(max_tokens=40, temperature=1.5, top_k=12, repetition_
 GREEDY = GenerationConfig(max_tokens=40, temperature=0)
 
 
+half_weights = pytest.mark.skipif("float16" not in formats(torch.device("cpu")), reason="this CPU has no products with weights of 16 bits")
+
+
 class Scripted:
     """A network that gives the tokens of a script, whatever it reads."""
 
@@ -69,9 +72,10 @@ def text_spec():
     return FeatureSpec("sequence", 1, (1000,))
 
 
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float16", marks=half_weights)])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_with_a_cache_and_without_the_tokens_are_the_same(name, characters):
-    generator = Generator(language_model(name, characters), characters)
+def test_with_a_cache_and_without_the_tokens_are_the_same(name, precision, characters):
+    generator = Generator(language_model(name, characters), characters, precision=precision)
     for config in (GREEDY, SAMPLED):
         cached = generator.generate(PROMPTS, config)
         plain = generator.generate(PROMPTS, config, use_cache=False)
@@ -270,7 +274,7 @@ def test_no_gradients_and_no_changes_in_a_network_that_trains(name, characters):
     network({"tokens": torch.zeros(2, 5, dtype=torch.int64)}).sum().backward()
 
 
-@pytest.mark.parametrize("precision", ["float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("float16", marks=half_weights), "bfloat16", "int8"])
 def test_a_network_that_trains_is_heard_as_it_is_now(precision, characters):
     network = language_model("gru", characters).train()
     generator = Generator(network, characters, precision=precision)
@@ -282,7 +286,7 @@ def test_a_network_that_trains_is_heard_as_it_is_now(precision, characters):
     assert after == Generator(network, characters, precision=precision).generate(["abc"], SAMPLED)
 
 
-@pytest.mark.parametrize("precision", ["float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("float16", marks=half_weights), "bfloat16", "int8"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_other_number_formats_say_nearly_the_same(name, precision, characters):
     network = language_model(name, characters)
@@ -311,23 +315,49 @@ def test_weights_of_8_bits_give_the_same_for_many_rows_as_for_few(knows, monkeyp
     torch.testing.assert_close(together.float(), apart.float(), rtol=0.02, atol=0.1)
 
 
+@half_weights
+@pytest.mark.parametrize("size", [(24, 64), (1030, 70)])
 @pytest.mark.parametrize("rows", [1, 3, 200])
 @pytest.mark.parametrize("biased", [True, False])
-def test_weights_of_16_bits_are_rounded_and_nothing_else_is(biased, rows):
+def test_weights_of_16_bits_are_rounded_and_nothing_else_is(biased, rows, size):
     torch.manual_seed(0)
-    weight, bias, x = torch.randn(24, 64), torch.randn(24) if biased else None, torch.randn(rows, 2, 64)
+    weight, bias, x = torch.randn(size), torch.randn(size[0]) if biased else None, torch.randn(rows, 2, size[1])
+    before = weight.clone()
     with torch.inference_mode():
-        torch.testing.assert_close(HalfLinear(weight, bias)(x), nn.functional.linear(x, weight.half().float(), bias))
+        torch.testing.assert_close(HalfLinear(weight, bias)(x), nn.functional.linear(x, weight.half().float(), bias), rtol=1e-5, atol=1e-5)
+    assert torch.equal(weight, before)
 
 
 def test_a_number_format_that_the_device_lacks_is_told(characters, monkeypatch):
-    network = language_model("gru", characters)
-    assert "float16" in formats(torch.device("cpu"))
+    network, known = language_model("gru", characters), formats(torch.device("cpu"))
+    assert {*known, "float16"} == {"float32", "float16", "bfloat16", "int8"}
     assert "float16" not in formats(torch.device("cuda"))
-    monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", ["qnnpack"])
-    with pytest.raises(InputError, match="float16 is for x86 CPUs"):
+    monkeypatch.setattr("modelwright.serving.precision.formats", lambda device: ("float32", "bfloat16", "int8"))
+    with pytest.raises(InputError, match="this cpu can't compute with weights in float16"):
         Generator(network, characters, precision="float16")
-    assert len(Generator(network, characters, precision="auto").generate(["abc"], SAMPLED)) == 1
+    with pytest.raises(InputError, match="unknown precision 'float64'"):
+        Generator(network, characters, precision="float64")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({"float32": 1.0, "float16": 0.95, "bfloat16": 0.91}, "float32"),
+        ({"float32": 1.0, "float16": 0.8, "bfloat16": 0.75}, "float16"),
+        ({"float32": 1.0, "float16": 0.8, "bfloat16": 0.5}, "bfloat16"),
+        ({"float32": 1.0, "bfloat16": 0.8}, "bfloat16"),
+        ({"float32": 1.0, "float16": 0.8}, "float16"),
+    ],
+)
+def test_a_format_that_rounds_more_must_be_faster(seconds, best, characters, monkeypatch):
+    where = "modelwright.serving.precision"
+    monkeypatch.setattr(
+        f"{where}.formats", lambda device: tuple(name for name in (*seconds, "int8") if name != "bfloat16" or "bfloat16" in seconds)
+    )
+    monkeypatch.setattr(f"{where}.knows_bfloat16", lambda device: True)
+    monkeypatch.setattr(f"{where}.prepare", lambda network, name: name)
+    monkeypatch.setattr(f"{where}._step_seconds", lambda prepared, rows, steps: seconds[prepared])
+    assert fastest(language_model("gru", characters), 1) == (best, best)
 
 
 @pytest.mark.parametrize("large", [0, 2**40], ids=["packed", "by input"])
@@ -355,7 +385,9 @@ def test_the_faster_number_format_is_taken(characters, monkeypatch):
     generator = Generator(language_model("lstm", characters), characters, precision="auto")
     assert len(generator.generate(["abc"], SAMPLED)) == 1
     asked = []
-    monkeypatch.setattr("modelwright.serving.generation.fastest", lambda network, rows: asked.append(rows) or "bfloat16")
+    monkeypatch.setattr(
+        "modelwright.serving.generation.fastest", lambda network, rows: asked.append(rows) or ("bfloat16", prepare(network, "bfloat16"))
+    )
     for _ in range(2):
         generator.generate(["abc", "abd"], SAMPLED)
     assert asked == [2], "measured once for each number of rows"
@@ -363,7 +395,7 @@ def test_the_faster_number_format_is_taken(characters, monkeypatch):
 
 @pytest.mark.parametrize("context", [2, 3, 5])
 def test_a_short_context_can_be_measured(context, characters):
-    assert fastest(language_model("learned", characters, context), 1) in ("float32", "float16", "bfloat16")
+    assert fastest(language_model("learned", characters, context), 1)[0] in ("float32", "float16", "bfloat16")
 
 
 def bundle_config(name, tokenizer, schema=None):

@@ -111,7 +111,7 @@ def generate(
     samples
         How many times to continue each prompt.
     precision
-        Number format of the weights: float32, float16 (x86 CPUs: half the weights to read, the same arithmetic), bfloat16, int8 (linear maps rounded to 8 bits), or auto, the fastest of the first three.
+        Number format of the weights: float32, float16 (x86 CPUs: linear maps in half the bytes, computed in float32), bfloat16, int8 (linear maps rounded to 8 bits), or auto, the fastest of the first three.
     """
     from modelwright.workflows.generate import generate as work
 

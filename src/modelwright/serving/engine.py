@@ -262,7 +262,7 @@ class Engine:
     def _step(self, prepared: Prepared, slots: Slots, sampler: Sampler) -> None:
         """One more token of every text."""
         scores_BV = slots.read([running.writing.last for running in self._running])
-        if self._generator.exact:
+        if prepared.exact:
             for row in sampler.close_calls(scores_BV, ROUNDING):
                 scores_BV[row] = self._alone(prepared, self._running[row])
         self.steps += 1

@@ -190,27 +190,19 @@ class Generator:
             self._prepared.clear()
         keep = not self.network.training
         with evaluating(self.network):
-            precision = self._choose(rows)
-            prepared = self._prepared.get(precision) or prepare(self.network, precision)
+            prepared = None
+            precision = self._chosen.get(rows) if self._precision == "auto" else self._precision
+            if precision is None:
+                precision, prepared = fastest(self.network, rows)
+                self._chosen[rows] = precision
+            prepared = self._prepared.get(precision) or prepared or prepare(self.network, precision)
             if keep and prepared.network is not self.network:
                 self._prepared[precision] = prepared
             yield prepared
 
-    def _choose(self, rows: int) -> FixedPrecision:
-        if self._precision != "auto":
-            return self._precision
-        if rows not in self._chosen:
-            self._chosen[rows] = fastest(self.network, rows)
-        return self._chosen[rows]
-
-    @property
-    def exact(self) -> bool:
-        """Whether sums are rounded as in float32, so that it rarely matters."""
-        return self._precision in ("float32", "float16")
-
     def _reader(self, prepared: Prepared, histories: list[list[int]], new_tokens: int, use_cache: bool) -> Reader:
         if not use_cache:
-            return PlainReader(prepared.network, histories, context=self.limit)
+            return PlainReader(prepared.network, histories, context=self.limit, scores=prepared.scores)
         return CachedReader(prepared.network, histories, context=self.limit, new_tokens=new_tokens, scores=prepared.scores)
 
     @torch.inference_mode()

@@ -158,11 +158,12 @@ class PlainReader:
         network: tells the next token.
         histories: the tokens of each row, at least one.
         context: C; None for a network without a limit.
+        scores: how states become scores; None is the network's own way.
     """
 
-    def __init__(self, network: Network, histories: Sequence[Sequence[int]], *, context: int | None) -> None:
+    def __init__(self, network: Network, histories: Sequence[Sequence[int]], *, context: int | None, scores: Scores | None = None) -> None:
         self._network, self._windows = network, Windows(histories, context)
-        self._scores = scores_of(network)
+        self._scores = scores or scores_of(network)
         self._reached = 0
 
     @property
