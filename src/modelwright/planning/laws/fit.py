@@ -23,6 +23,9 @@ OUTLIER = 1.345
 beyond it)."""
 LEAST_NOISE = 0.002
 """Relative deviation of a loss between two trainings that differ by seed alone, at the least."""
+NOISE, NOISE_RUNS = 0.01, 2
+"""What that deviation is expected to be, and as how many runs beyond the numbers of a law this counts: few runs, bent by the priors, leave residuals that would
+else be taken for noise, and the more of it there is the less runs count against priors."""
 LUCK = 0.005
 """Relative deviation of a loss that all runs of one size have in common: settings suit one size better than another."""
 DRIFT = 0.02
@@ -72,8 +75,8 @@ class Fit:
 
     @property
     def freedom(self) -> float:
-        """Runs that count, beyond the numbers that were fitted; at least 1."""
-        return max(1.0, float(self.trust.sum()) - len(self.parameters))
+        """Runs that count, beyond the numbers that were fitted, at least 1; with those that the expected noise stands for."""
+        return max(1.0, float(self.trust.sum()) - len(self.parameters)) + NOISE_RUNS
 
 
 def fit(form: Form, points: Points, values: np.ndarray, *, drift: float = DRIFT) -> Fit:
@@ -134,14 +137,16 @@ class _Problem:
         return np.log(np.maximum(self.form.predict(parameters, self.points), 1e-30)) - self.logs
 
     def noise(self, parameters: np.ndarray, noise: float, trust: np.ndarray) -> tuple[float, np.ndarray]:
-        """A robust standard deviation of what neither the law nor `effects` tell, corrected for what was fitted, and what each run counts (n,); given what both
-        were taken for.
+        """A robust standard deviation of what neither the law nor `effects` tell, corrected for what was fitted and drawn to what is expected, and what each run
+        counts (n,); given what both were taken for.
         """
         residuals, likeliest = self.residuals(parameters), self._likeliest(trust / noise**2)
         left = 1 - np.einsum("nk,kn->n", self.effects, likeliest)
         own = np.abs(residuals - self.effects @ (likeliest @ residuals)) / np.sqrt(np.maximum(left, 1e-12))
-        count = len(own)
-        noise = max(LEAST_NOISE, 1.4826 * float(np.median(own)) * (count / max(1, count - len(parameters))) ** 0.5)
+        count, free = len(own), max(1, len(own) - len(parameters))
+        # The mean of the variance's posterior under a conjugate prior (scaled inverse chi-square).
+        variance = (count * (1.4826 * float(np.median(own))) ** 2 + NOISE_RUNS * NOISE**2) / (free + NOISE_RUNS)
+        noise = max(LEAST_NOISE, variance**0.5)
         return noise, (OUTLIER * noise / np.maximum(own, OUTLIER * noise)) ** 2
 
     def refine(
