@@ -45,6 +45,11 @@ def test_recurrent_layers_are_counted(cell, gates):
     assert found.flops == HEAD + 2 * T * gates * 4 * D * D
 
 
+def test_both_directions_are_counted():
+    found = counted(lambda: nn.LSTM(D, D // 2, 2, batch_first=True, bidirectional=True))
+    assert found.flops == HEAD + 2 * T * 2 * 4 * (D // 2) * (2 * D + D)
+
+
 @pytest.mark.parametrize("kv_heads", [1, 2])
 def test_attention_is_counted_in_full(kv_heads):
     found = counted(lambda: Attention(kv_heads))

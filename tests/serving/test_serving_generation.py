@@ -351,10 +351,8 @@ def test_a_number_format_that_the_device_lacks_is_told(characters, monkeypatch):
 )
 def test_a_format_that_rounds_more_must_be_faster(seconds, best, characters, monkeypatch):
     where = "modelwright.serving.precision"
-    monkeypatch.setattr(
-        f"{where}.formats", lambda device: tuple(name for name in (*seconds, "int8") if name != "bfloat16" or "bfloat16" in seconds)
-    )
-    monkeypatch.setattr(f"{where}.knows_bfloat16", lambda device: True)
+    monkeypatch.setattr(f"{where}.formats", lambda device: (*dict.fromkeys([*seconds, "bfloat16"]), "int8"))
+    monkeypatch.setattr(f"{where}.knows_bfloat16", lambda device: "bfloat16" in seconds)
     monkeypatch.setattr(f"{where}.prepare", lambda network, name: name)
     monkeypatch.setattr(f"{where}._step_seconds", lambda prepared, rows, steps: seconds[prepared])
     assert fastest(language_model("gru", characters), 1) == (best, best)

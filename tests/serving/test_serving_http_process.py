@@ -257,6 +257,7 @@ def test_the_key_may_come_from_the_environment(saved, monkeypatch):
         (["--port", "70000"], "no port 70000"),
         (["--api-key", ""], "key is empty"),
         (["--api-key", "a b"], "characters that a header can't hold"),
+        (["--precision", "float8"], "unknown precision"),
         (["--precision", "int8"], "for language models"),
         (["--rows", "0"], "rows"),
         (["--host", "203.0.113.7", "--api-key", "k"], "can't listen there"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -75,6 +78,23 @@ def count(network: nn.Module, inputs: dict[str, Tensor]) -> Count:
     # Elsewhere whole layers (recurrent ones, attention) are one kernel, which the counter doesn't know; here they are products of matrices.
     assert first.is_meta, "only on the meta device everything is counted"
     size = len(first)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, _MomentsAtOnce():
         network(inputs)
     return Count(parameters, round(counter.get_total_flops() / size), inputs["tokens"].shape[1] if "tokens" in inputs else 1)
+
+
+class _MomentsAtOnce(TorchFunctionMode):
+    """Recurrent layers as one product a weight over all moments: as many operations as moment by moment, which takes seconds for long sequences."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func not in (torch.lstm, torch.gru, torch.rnn_tanh) or not isinstance(args[2], list):
+            return func(*args, **(kwargs or {}))
+        x, before, weights = args[:3]
+        for weight in weights:
+            if weight.dim() == 2:
+                _ = x.new_empty(*x.shape[:-1], weight.shape[1]) @ weight.T
+        after = before if isinstance(before, tuple | list) else (before,)
+        bidirectional = args[7]
+        return (x.new_empty(*x.shape[:-1], (2 if bidirectional else 1) * after[0].shape[-1]), *after)

@@ -28,8 +28,6 @@ DISTINCT = 1.2
 """Factor between the parameters of two shapes that count as different."""
 SHRINKS = (0.6, 0.85)
 """Parameters of a rung over those of the next larger one, about: the closer sizes only where no others fit."""
-SPREAD = 10
-"""Parameters of the largest rung over those of the smallest, below which the luck of single trainings blurs what size is worth."""
 ENOUGH_STEPS, FEWEST_STEPS = 600, 40
 """Of the shortest training: in their first few hundred steps networks of all sizes learn the same, and a loss follows no law yet."""
 SHORT_STEPS = (FEWEST_STEPS, *(round(ENOUGH_STEPS * 2 ** (exponent / 4)) for exponent in range(-15, 60)))
@@ -173,12 +171,10 @@ class _Cross:
         return makespan((all_steps(self.lengths(rank)) * price.step_seconds for rank, price in enumerate(self.sizes)), lanes)
 
     def worth(self, batch: float, guess: Guess) -> float:
-        """The leading rung should be dear and see about as much data a parameter as the target, no training be too short, and sizes be far apart."""
+        """The leading rung should be dear and see about as much data a parameter as the target, and no training should be too short."""
         leading, longest = self.sizes[-2], self.steps * 2**self.doublings
         ratio = longest * batch / leading.params / guess.ratio
-        spread = self.sizes[-1].params / self.sizes[0].params
-        short = min(1.0, self.steps / ENOUGH_STEPS) * min(1.0, spread / SPREAD)
-        return leading.flops * longest * min(ratio, 1 / ratio) ** 0.5 * short**2
+        return leading.flops * longest * min(ratio, 1 / ratio) ** 0.5 * min(1.0, self.steps / ENOUGH_STEPS) ** 2
 
     def made(self) -> list[Rung]:
         """As rungs."""

@@ -13,6 +13,7 @@ import torch
 from modelwright.core.config import validate
 from modelwright.core.errors import InputError, import_extra
 from modelwright.serving.bundle import load_bundle
+from modelwright.serving.precision import check_precision
 from modelwright.training.machine import processor_quota
 from modelwright.workflows.card import card_of
 from modelwright.workflows.reporter import Reporter
@@ -126,6 +127,7 @@ def make_service(
     if torch.cuda.is_available():
         bundle.network.to("cuda")
     causal = bundle.config.data_schema.causal
+    check_precision(precision, next(bundle.network.parameters()).device)
     if precision != "float32" and not causal:
         raise InputError(f"precision {precision} is for language models, and this one predicts in float32", remedy="Leave out --precision")
     template = ChatTemplate.beside(run, run / "model") if causal else None
