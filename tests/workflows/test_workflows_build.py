@@ -4,15 +4,18 @@ import json
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
 from modelwright.workflows import build as build_module
+from modelwright.workflows import contest as contest_module
 from modelwright.workflows.build import build
-from modelwright.workflows.candidates import batch_size
+from modelwright.workflows.candidates import batch_size, fast_enough
 from modelwright.workflows.halving_rungs import Rungs
+from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.select import select
 from modelwright.workflows.train import train
 
@@ -63,7 +66,7 @@ def test_a_build_stopped_after_its_comparison_compares_nothing_again(table, tmp_
         raise next(errors)
 
     monkeypatch.setattr(build_module, "train_winner", stop)
-    monkeypatch.setattr(build_module, "COMPARISON_SHARE", 0.04)
+    monkeypatch.setattr(contest_module, "COMPARISON_SHARE", 0.04)
     with pytest.raises(InputError, match="the disk is full"):
         build(str(table), budget="60s", families=["linear"], output=tmp_path / "run")
     compared = json.loads((tmp_path / "run" / "comparison.json").read_text())["trials"]
@@ -102,6 +105,18 @@ def test_wrong_input_leaves_nothing(table, tmp_path, arguments, expected):
 @pytest.mark.parametrize(("examples", "expected"), [(10, 16), (1437, 64), (60_000, 128)])
 def test_batch_size_suits_the_data(examples, expected):
     assert batch_size(examples) == expected
+
+
+def test_language_models_that_compute_too_slowly_are_left_out(tmp_path):
+    speeds = {"lstm": 40.0, "gru": 4.0, "hybrid": 5.0}
+    probed = {
+        name: SimpleNamespace(samples_per_second=speed, job=SimpleNamespace(count=SimpleNamespace(training_flops=10**9)))
+        for name, speed in speeds.items()
+    }
+    reporter = Reporter()
+    reporter.attach(tmp_path / "log.txt")
+    assert list(fast_enough(probed, reporter)) == ["lstm", "hybrid"]
+    assert "gru: 4 GFLOP/s here, where lstm computes 40" in (tmp_path / "log.txt").read_text()
 
 
 def test_a_diverging_candidate_is_dropped(table, tmp_path):

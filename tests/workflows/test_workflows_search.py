@@ -108,6 +108,14 @@ def test_where_steps_are_slow_there_are_fewer_trials_rather_than_shorter_ones():
     assert not SearchPlan.of(2, 400, shortest=1000).proposals
 
 
+def test_rather_than_shorter_rungs_there_is_one_and_no_longer_than_it_need_be():
+    assert SearchPlan.of(3, 18, wide=False).rungs == pytest.approx((3, 4.5))
+    assert SearchPlan.of(3, 18, wide=False, shortest=4).rungs == (4,)
+    assert SearchPlan.of(3, 18, wide=False, shortest=10).rungs == (6,)
+    assert SearchPlan.of(1, 60, shortest=30).rungs == (30,)
+    assert SearchPlan.of(1, 60, shortest=90).rungs == (48,)
+
+
 @pytest.mark.parametrize("overhead", [0.0, 0.4])
 @pytest.mark.parametrize("seconds", [40, 300])
 def test_the_budget_is_kept_and_used(journal, seconds, overhead):

@@ -15,6 +15,7 @@ from modelwright.models.network import meta_network
 from modelwright.planning.size import compute_optimal_parameters, nearest_width
 from modelwright.workflows.job import Job, Probe, probe
 from modelwright.workflows.recipe import Recipe
+from modelwright.workflows.reporter import Reporter
 
 TRAINING_SHARE = 0.5
 """Share of a budget that is left for the winner's training, about."""
@@ -22,6 +23,9 @@ FEWEST_UPDATES = 1500
 """Updates below which a language model learns less from larger batches than from more updates."""
 BATCH_TOKENS = (1024, 32_768)
 """Fewest and most tokens in a batch."""
+
+SLOWEST = 1 / 8
+"""Of the FLOPs a second of the fastest language model: one that computes less gets too little of the budget's compute to be worth a trial."""
 
 TEXT_OPTIMIZER = {"name": "muon", "coefficients": "polar_express", "iterations": 3}
 """Of language models: as good as five iterations of the usual coefficients, and less time (see LOG.md)."""
@@ -51,6 +55,16 @@ def candidates(values: Mapping[str, Any], names: list[str], dataset: Dataset) ->
     """
     fit = _fit_to_text if dataset.schema.kind == "text" else _fit_to_examples
     return {name: fit(values, plain_recipe(values, name), dataset) for name in names}
+
+
+def fast_enough(probed: Mapping[str, Probe], reporter: Reporter) -> dict[str, Probe]:
+    """Language models without those that compute so slowly here, as some recurrent cells do on a CPU, that a trial of them would be in vain."""
+    flops = {name: timed.samples_per_second * timed.job.count.training_flops for name, timed in probed.items()}
+    fastest = max(flops, key=lambda name: flops[name])
+    for name, speed in flops.items():
+        if speed < SLOWEST * flops[fastest]:
+            reporter.say("left out", f"{name}: {speed / 1e9:.3g} GFLOP/s here, where {fastest} computes {flops[fastest] / 1e9:.3g}")
+    return {name: timed for name, timed in probed.items() if flops[name] >= SLOWEST * flops[fastest]}
 
 
 def _fit_to_examples(values: Mapping[str, Any], recipe: Recipe, dataset: Dataset) -> Probe:

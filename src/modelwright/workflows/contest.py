@@ -20,18 +20,20 @@ from modelwright.core.run import Run
 from modelwright.core.units import Budget
 from modelwright.data.split import Split
 from modelwright.workflows.board import Board
-from modelwright.workflows.candidates import candidates, plain_recipe, wanted_families
+from modelwright.workflows.candidates import candidates, fast_enough, plain_recipe, wanted_families
 from modelwright.workflows.halving_rungs import Rungs, judged_examples
 from modelwright.workflows.job import Job, Probe, probe, read
 from modelwright.workflows.judge import affordable
 from modelwright.workflows.recipe import Recipe, apply, data_name
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.search import Search, SearchPlan, begin
+from modelwright.workflows.search import SIZE_SHARE, Search, SearchPlan, begin
 from modelwright.workflows.space import Space
 from modelwright.workflows.study import Study, Trial, TrialResult, masked, storage_errors
 
-TELLING_STEPS = 100
-"""Steps that the shortest rung should have, of a family of middling speed."""
+COMPARISON_SHARE = 0.35
+"""Share of what is left after reading that a comparison may take where the winner is to be trained."""
+TELLING_STEPS, TELLING_TEXT_STEPS = 100, 400
+"""Steps that the shortest rung should have, of a family of middling speed; of language models, which overtake each other later."""
 
 
 @dataclass(frozen=True)
@@ -229,16 +231,28 @@ class Contest:
             if not names:
                 raise InputError(f"no family is known to suit a {dataset.schema.kind}", remedy="Name some with --family")
             probed = candidates(asked.values, names, dataset)
+            if dataset.schema.causal and not asked.families:
+                probed = fast_enough(probed, reporter)
         within = affordable(dataset, list(probed.values()))
         held = min(timed.held for timed in probed.values())
         probed = {name: replace(timed, job=timed.job.on(within), held=held) for name, timed in probed.items()}
-        spaces = {name: Space.of(timed.job.recipe, asked.values) for name, timed in probed.items()}
+        # The size of a language model was chosen for all of the budget's compute, and short trainings favor small ones.
+        spaces = {name: Space.of(timed.job.recipe, asked.values, dials=not dataset.schema.causal) for name, timed in probed.items()}
         validation = dataset.splits["validation"]
         return cls(replace(asked, study=name), first.name, digest, probed, spaces, validation, study, time.monotonic())
 
     def within(self, seconds: float) -> Contest:
         """The same, to be searched for so long from now on."""
         return replace(self, asked=replace(self.asked, seconds=seconds), since=time.monotonic())
+
+    @property
+    def has_sizes(self) -> bool:
+        """Whether any family can be widened."""
+        return any("width" in space.dimensions for space in self.spaces.values())
+
+    def seconds_of(self, left: float) -> float:
+        """What the search may take of the seconds that are left for it and for training; less where no larger size is to be tried."""
+        return COMPARISON_SHARE * (1 if self.has_sizes else 1 - SIZE_SHARE) * left
 
     @property
     def any_probe(self) -> Probe:
@@ -296,10 +310,10 @@ class Contest:
         asked, job = self.asked, self.any_probe.job
         assert asked.seconds is not None, "decide first how long to search"
         assert asked.study is not None
-        wide = any("width" in space.dimensions for space in self.spaces.values())
         recipes = {name: timed.job.recipe.model_dump(mode="json") for name, timed in self.probed.items()}
-        shortest = TELLING_STEPS * median(timed.step_seconds for timed in self.probed.values())
-        plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=wide, shortest=shortest)
+        steps = TELLING_TEXT_STEPS if job.dataset.schema.causal else TELLING_STEPS
+        shortest = steps * median(timed.step_seconds for timed in self.probed.values())
+        plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=self.has_sizes, shortest=shortest)
         judged = judged_examples(self.probed, plan.rungs[0])
         about = {"digest": self.digest, "terms": asked.terms, "recipes": recipes, "search": vars(plan), "judged": judged}
         return Study.create(

@@ -54,13 +54,15 @@ class SearchPlan:
             families: how many are compared.
             seconds: for everything.
             wide: whether any family can be widened.
-            shortest: seconds that a rung should have at least; rather than to have less there are fewer trials.
+            shortest: seconds that a rung should have at least; rather than to have less there are fewer trials, and at last one rung.
         """
         halving = (1 - SIZE_SHARE * wide) * seconds
         trials = planned_trials(families, halving)
         while trials > families and plan_rounds(trials, halving)[0].seconds < shortest:
             trials -= 1
         rungs = tuple(entry.seconds for entry in plan_rounds(trials, halving))
+        if shortest and (rungs[0] < shortest or trials == 1):
+            rungs = (min(shortest, halving / trials),)
         return cls(rungs, trials > families, min(rungs[-1], SIZE_SHARE * seconds) if wide else 0.0)
 
 

@@ -29,16 +29,17 @@ class Space:
     own: dict[str, Value]
 
     @classmethod
-    def of(cls, recipe: Recipe, given: Mapping[str, Any]) -> Space:
+    def of(cls, recipe: Recipe, given: Mapping[str, Any], *, dials: bool = True) -> Space:
         """The space around a recipe.
 
         Args:
             recipe: complete, as the family is compared.
             given: the user's settings, nested as in a recipe: what is set there stays.
+            dials: whether the family's size may change.
         """
-        dials = {name: dial for name, dial in recipe.model.dials.items() if _turns(recipe.model, name, dial, given.get("model"))}
-        space: dict[str, Dimension] = dict(dials)
-        own: dict[str, Value] = dict.fromkeys(dials, 1.0)
+        turned = {name: dial for name, dial in recipe.model.dials.items() if dials and _turns(recipe.model, name, dial, given.get("model"))}
+        space: dict[str, Dimension] = dict(turned)
+        own: dict[str, Value] = dict.fromkeys(turned, 1.0)
         for key, value, dimension in dimensions(recipe):
             if key.partition(".")[0] in SEARCHED_PARTS and not _is_given(given, key):
                 space[key], own[key] = dimension, value
