@@ -3,7 +3,7 @@
     python benchmarks/growth.py transformer --depth 2              # a decoder by character on tinyshakespeare, twice as deep
     python benchmarks/growth.py transformer --width 2 --depth 2    # twice as wide too
     python benchmarks/growth.py lstm --width 2                     # an LSTM on the same
-    python benchmarks/growth.py cnn --width 2 --depth 2            # a residual CNN on MNIST
+    python benchmarks/growth.py cnn --width 2 --depth 2            # a residual CNN on a million digits in noise
     python benchmarks/growth.py transformer --depth 2 --quick      # one seed and a tenth of the steps: that it runs, not what it shows
     python benchmarks/growth.py transformer --depth 2 --tune       # learning rates of both sides, on a seed that is not judged
 
@@ -20,11 +20,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ladder import MADE, NOISY
 from result import Column, Result
 
 from modelwright.core.config import validate
@@ -41,8 +43,6 @@ DATA = Path(os.environ.get("MODELWRIGHT_DATA", "data"))
 SEEDS, TUNING_SEED = (0, 1, 2), 100
 SHARES = (0.15, 0.3, 0.45, 0.6, 0.8, 1.0)
 """Of the steps from scratch, that the grown network is trained for, until it is as good."""
-JUDGED = 1000
-"""Examples of the validation split, or windows of a text, on which losses are measured; the same for all."""
 TEXT = {"path": str(DATA / "tinyshakespeare" / "input.txt"), "context": 64, "tokenizer": "characters", "validation": 0.1, "test": 0}
 MUON = {"name": "muon", "coefficients": "polar_express", "iterations": 3, "format": "float32"}
 
@@ -58,6 +58,7 @@ class Setup:
         rate: learning rate from scratch, of the small network and of the large one.
         batch_size: of all.
         steps: of the large network from scratch, and of the small one.
+        judged: examples of the validation split, or windows of a text, on which losses are measured; the same for all.
     """
 
     data: dict[str, Any]
@@ -66,6 +67,7 @@ class Setup:
     rate: float
     batch_size: int
     steps: int
+    judged: int = 1000
 
 
 DECODER = {"family": "transformer", "width": 128, "depth": 4, "num_heads": 4, "feedforward_ratio": 4}
@@ -74,8 +76,7 @@ SETUPS = {
     "transformer-small": Setup({**TEXT, "context": 32}, {**DECODER, "width": 64, "num_heads": 2}, MUON, 0.02, 16, 600),
     "lstm": Setup(TEXT, {"family": "lstm", "width": 128, "depth": 2, "dropout": 0.0}, MUON, 0.02, 24, 1000),
     "cnn": Setup(
-        {"path": str(DATA / "mnist")}, {"family": "cnn", "channels": [16, 32, 32], "blocks": 2, "residual": True}, {"name": "adamw"},
-        0.01, 64, 1000,
+        {"path": NOISY}, {"family": "cnn", "channels": [16, 32, 32], "blocks": 2, "residual": True}, {"name": "adamw"}, 0.01, 64, 1000, 10_000
     ),
 }  # fmt: skip
 
@@ -112,7 +113,7 @@ class Bench:
         """Train; gives the validation loss at the end and the FLOPs."""
         job.trainer(network, judged=False).fit()
         assert job.planned_steps is not None
-        validation = self.dataset.splits["validation"].sample(JUDGED)
+        validation = self.dataset.splits["validation"].sample(self.setup.judged)
         judged = job.on(replace(self.dataset, splits={**self.dataset.splits, "validation": validation}))
         measured = judged.validate(network)
         return measured[
@@ -204,8 +205,16 @@ def main() -> None:
     if arguments.width == arguments.depth == 1:
         parser.error("nothing grows: give --width 2, --depth 2 or both")
     prepare_machine()
+    with tempfile.TemporaryDirectory() as folder:
+        run(arguments, Path(folder))
+
+
+def run(arguments: argparse.Namespace, folder: Path) -> None:
+    """Do as the command line says; data that is made lies in the folder."""
     setup, name = SETUPS[arguments.setup], f"{arguments.setup}-width-{arguments.width:g}-depth-{arguments.depth:g}"
     name += f"-small-{arguments.small_share:g}" if arguments.small_share != 1 else ""
+    if setup.data["path"] in MADE:
+        setup = replace(setup, data={**setup.data, "path": MADE[setup.data["path"]](folder)})
     dataset = load(validate(Recipe, {"data": setup.data, "model": setup.large}).data, 0)
 
     def bench(seed: int) -> Bench:

@@ -1,6 +1,6 @@
 """`select` against the best single family trained with the whole budget, and how well early looks tell the end of a training.
 
-    python benchmarks/selection.py scores            # 5 data sets, 3 seeds: about two and a half hours on two cores
+    python benchmarks/selection.py scores            # 5 data sets, 3 seeds: about three hours on two cores
     python benchmarks/selection.py scores --quick    # 2 data sets, 1 seed, 20 s each
     python benchmarks/selection.py scores --seeds 1 --only digits --only diabetes
     python benchmarks/selection.py looks             # pausing a training against a complete shorter one, as a trial's early look
@@ -36,9 +36,9 @@ SETS: dict[str, Set] = {
     "breast_cancer": ("breast_cancer", "60s", TABLES),
     "diabetes": ("diabetes", "60s", TABLES),
     **(
-        {"mnist": (f"{DATA}/mnist", "180s", IMAGES), "tinyshakespeare": (f"{DATA}/tinyshakespeare/input.txt", "180s", TEXTS)}
+        {"mnist": (f"{DATA}/mnist", "180s", IMAGES), "tinyshakespeare": (f"{DATA}/tinyshakespeare/input.txt", "300s", TEXTS)}
         if DATA
-        else {"wine": ("wine", "60s", TABLES), "stdlib": ("stdlib", "180s", TEXTS)}
+        else {"wine": ("wine", "60s", TABLES), "stdlib": ("stdlib", "300s", TEXTS)}
     ),
 }
 QUICK: dict[str, Set] = {"wine": ("wine", "20s", TABLES), "breast_cancer": ("breast_cancer", "20s", TABLES)}

@@ -11,7 +11,6 @@ import pytest
 from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
 from modelwright.workflows import build as build_module
-from modelwright.workflows import contest as contest_module
 from modelwright.workflows.build import build
 from modelwright.workflows.candidates import batch_size, fast_enough
 from modelwright.workflows.halving_rungs import Rungs
@@ -66,7 +65,7 @@ def test_a_build_stopped_after_its_comparison_compares_nothing_again(table, tmp_
         raise next(errors)
 
     monkeypatch.setattr(build_module, "train_winner", stop)
-    monkeypatch.setattr(contest_module, "COMPARISON_SHARE", 0.04)
+    monkeypatch.setattr(build_module, "COMPARISON_SHARE", 0.04)
     with pytest.raises(InputError, match="the disk is full"):
         build(str(table), budget="60s", families=["linear"], output=tmp_path / "run")
     compared = json.loads((tmp_path / "run" / "comparison.json").read_text())["trials"]

@@ -22,7 +22,6 @@ from modelwright.data.config import DataConfig
 from modelwright.data.dataset import load
 from modelwright.evaluation.comparison import pack
 from modelwright.training.record import Record
-from modelwright.workflows import contest as contest_module
 from modelwright.workflows import select as select_module
 from modelwright.workflows.contest import Asked, Found
 from modelwright.workflows.recipe import load_recipe
@@ -112,7 +111,7 @@ def test_what_was_found_is_kept_whatever_becomes_of_the_winner(table, tmp_path, 
         raise next(errors)
 
     monkeypatch.setattr(select_module, "train_winner", stop)
-    monkeypatch.setattr(contest_module, "COMPARISON_SHARE", 0.04)
+    monkeypatch.setattr(select_module, "COMPARISON_SHARE", 0.04)
     folder, storage = tmp_path / "found", f"journal:{tmp_path / 'study.journal'}"
     with pytest.raises(InputError, match="the budget is spent"):
         select(str(table), budget="60s", families=["linear"], train=True, output=folder, storage=storage)

@@ -30,6 +30,9 @@ DEFAULT_BUDGET = Budget(120, "seconds")
 TRIALS = "trials.journal"
 """The file of a build's study: an Optuna journal, which needs no database and is read in no time."""
 
+COMPARISON_SHARE = 0.35
+"""Share of what is left after reading that the comparison may take."""
+
 
 def build(
     data: str | None = None,
@@ -86,7 +89,7 @@ def _build(asked: Asked, run: Run | None, reporter: Reporter, started: float) ->
         # What had to be read and timed again is not counted twice.
         started = time.monotonic() - asked.spent
     if asked.seconds is None:
-        contest = contest.within(contest.seconds_of(left_for_training(contest.any_probe, started)))
+        contest = contest.within(COMPARISON_SHARE * left_for_training(contest.any_probe, started))
     new = run is None
     run = run or Run.create(contest.name, None if asked.output is None else Path(asked.output))
     with run.interruptible("build", new=new):

@@ -26,12 +26,10 @@ from modelwright.workflows.job import Job, Probe, probe, read
 from modelwright.workflows.judge import affordable
 from modelwright.workflows.recipe import Recipe, apply, data_name
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.search import SIZE_SHARE, Search, SearchPlan, begin
+from modelwright.workflows.search import Search, SearchPlan, begin
 from modelwright.workflows.space import Space
 from modelwright.workflows.study import Study, Trial, TrialResult, masked, storage_errors
 
-COMPARISON_SHARE = 0.35
-"""Share of what is left after reading that a comparison may take where the winner is to be trained."""
 TELLING_STEPS, TELLING_TEXT_STEPS = 100, 400
 """Steps that the shortest rung should have, of a family of middling speed; of language models, which overtake each other later."""
 
@@ -246,15 +244,6 @@ class Contest:
         return replace(self, asked=replace(self.asked, seconds=seconds), since=time.monotonic())
 
     @property
-    def has_sizes(self) -> bool:
-        """Whether any family can be widened."""
-        return any("width" in space.dimensions for space in self.spaces.values())
-
-    def seconds_of(self, left: float) -> float:
-        """What the search may take of the seconds that are left for it and for training; less where no larger size is to be tried."""
-        return COMPARISON_SHARE * (1 if self.has_sizes else 1 - SIZE_SHARE) * left
-
-    @property
     def any_probe(self) -> Probe:
         """One of the timed recipes."""
         return next(iter(self.probed.values()))
@@ -310,10 +299,11 @@ class Contest:
         asked, job = self.asked, self.any_probe.job
         assert asked.seconds is not None, "decide first how long to search"
         assert asked.study is not None
+        wide = any("width" in space.dimensions for space in self.spaces.values())
         recipes = {name: timed.job.recipe.model_dump(mode="json") for name, timed in self.probed.items()}
         steps = TELLING_TEXT_STEPS if job.dataset.schema.causal else TELLING_STEPS
         shortest = steps * median(timed.step_seconds for timed in self.probed.values())
-        plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=self.has_sizes, shortest=shortest)
+        plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=wide, shortest=shortest)
         judged = judged_examples(self.probed, plan.rungs[0])
         about = {"digest": self.digest, "terms": asked.terms, "recipes": recipes, "search": vars(plan), "judged": judged}
         return Study.create(

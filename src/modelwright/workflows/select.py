@@ -15,7 +15,7 @@ from modelwright.core.run import Run, write_atomic
 from modelwright.core.units import Budget, format_duration
 from modelwright.metrics.estimate import Estimate, show
 from modelwright.training.machine import prepare_machine
-from modelwright.workflows.build import left_for_training, train_winner
+from modelwright.workflows.build import COMPARISON_SHARE, left_for_training, train_winner
 from modelwright.workflows.candidates import plain_recipe
 from modelwright.workflows.contest import Asked, Contest, Found
 from modelwright.workflows.finish import Outcome
@@ -171,7 +171,7 @@ def _search_seconds(contest: Contest, started: float) -> float:
         InputError: that is too little.
     """
     if contest.asked.train:
-        return contest.seconds_of(left_for_training(contest.any_probe, started) - REPORT_SECONDS)
+        return COMPARISON_SHARE * (left_for_training(contest.any_probe, started) - REPORT_SECONDS)
     budget, spent = contest.asked.budget.amount, time.monotonic() - started
     left = budget - spent - REPORT_SECONDS
     if left < LEAST_SHARE * budget:
