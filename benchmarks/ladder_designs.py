@@ -5,7 +5,7 @@
 
 Decoders of four sizes learn the bytes of WikiText-2, each for 300 to 3,600 steps, which are branches of one trunk, and one of a larger size learns for as long
 as its budget allows; or CNNs of nine sizes the digits in noise of `ladder.py`, for 300 to 2,400 steps. A design is a part of the grid; what it costs is the
-steps of its trunks and branches at the time that a step took.
+steps of its trunks and branches at the time that a step took. (The CNNs' targets of the page that is committed are those of `ladder.py`.)
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def crosses(
     return {size: (*base, *(further if rank == leader else ())) for rank, size in enumerate(sizes)}
 
 
+# Parameters of the grids' networks, and four of the CNNs each, ever farther apart.
 TEXT, CNN = (26_080, 100_928, 134_528, 224_928), (3048, 5384, 8872, 12_936, 18_152, 24_520, 38_984, 51_792, 72_016)
 SPREADS = ((3048, 5384, 8872, 18_152), (3048, 5384, 12_936, 24_520), (5384, 12_936, 24_520, 51_792), (3048, 8872, 24_520, 72_016))
 GRIDS = {
@@ -103,10 +104,8 @@ def runs(subject: str, seed: int, target_seconds: float) -> dict[str, Any]:
     """Train the grid and its target."""
     prepare_machine()
     grid = GRIDS[subject]
-    settings, budget = (
-        [*grid.settings, f"seed={seed}", "baselines=false"],
-        {"training.budget": f"{target_seconds}s", "training.compile": False},
-    )
+    settings = [*grid.settings, f"seed={seed}", "baselines=false"]
+    budget = {"training.budget": f"{target_seconds}s", "training.compile": False}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         source = MADE[grid.source](Path(folder)) if grid.source in MADE else grid.source

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelwright.planning.count import Count, count
 
@@ -43,6 +44,25 @@ HEAD = 2 * T * D * V
 def test_recurrent_layers_are_counted(cell, gates):
     found = counted(lambda: cell(D, D, 2, batch_first=True))
     assert found.flops == HEAD + 2 * T * gates * 4 * D * D
+
+
+class Products(TorchDispatchMode):
+    """Counts the operations that are no mere views."""
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.number += func in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("cell", [nn.RNN, nn.GRU, nn.LSTM])
+def test_recurrent_layers_are_counted_at_once(cell):
+    with Products() as products:
+        counted(lambda: cell(D, D, 2, batch_first=True))
+    assert products.number == 2 * 2 + 1, "a product a weight and layer, and the head"
 
 
 def test_both_directions_are_counted():

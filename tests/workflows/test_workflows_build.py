@@ -115,7 +115,7 @@ def test_language_models_that_compute_too_slowly_are_left_out(tmp_path):
     reporter = Reporter()
     reporter.attach(tmp_path / "log.txt")
     assert list(fast_enough(probed, reporter)) == ["lstm", "hybrid"]
-    assert "gru: 4 GFLOP/s here, where lstm computes 40" in (tmp_path / "log.txt").read_text()
+    assert "gru: 4.0G FLOP a second here, where lstm does 40G" in (tmp_path / "log.txt").read_text()
 
 
 def test_a_diverging_candidate_is_dropped(table, tmp_path):

@@ -104,16 +104,29 @@ def test_where_steps_are_slow_there_are_fewer_trials_rather_than_shorter_ones():
     patient = SearchPlan.of(2, 400, shortest=30)
     assert patient.rungs[0] >= 30
     assert patient.proposals
-    assert SearchPlan.of(2, 400, shortest=1000).rungs == (160,)
+    assert SearchPlan.of(2, 400, shortest=1000).rungs == pytest.approx((0.85 * 160,))
     assert not SearchPlan.of(2, 400, shortest=1000).proposals
 
 
 def test_rather_than_shorter_rungs_there_is_one_and_no_longer_than_it_need_be():
     assert SearchPlan.of(3, 18, wide=False).rungs == pytest.approx((3, 4.5))
-    assert SearchPlan.of(3, 18, wide=False, shortest=4).rungs == (4,)
-    assert SearchPlan.of(3, 18, wide=False, shortest=10).rungs == (6,)
-    assert SearchPlan.of(1, 60, shortest=30).rungs == (30,)
-    assert SearchPlan.of(1, 60, shortest=90).rungs == (48,)
+    assert SearchPlan.of(3, 18, wide=False, shortest=4, longest=4).rungs == (4,)
+    assert SearchPlan.of(3, 18, wide=False, shortest=4).rungs == pytest.approx((0.85 * 6,))
+    assert SearchPlan.of(3, 18, wide=False, shortest=10, longest=10).rungs == pytest.approx((0.85 * 6,))
+    assert SearchPlan.of(1, 60, shortest=30, longest=30).rungs == (30,)
+    assert SearchPlan.of(1, 60, shortest=90).rungs == pytest.approx((0.85 * 48,))
+    assert SearchPlan.of(1, 5, shortest=0.1, longest=0.1).rungs == (4,)
+
+
+@pytest.mark.parametrize("families", [3, 4])
+def test_in_a_single_rung_every_family_is_trained(journal, families):
+    names = list(SKILL)[:families]
+    plan = SearchPlan.of(families, 20, wide=False, shortest=100)
+    laboratory, study = Laboratory(by_family, 0.1 * plan.rungs[0]), study_in(journal)
+    run = search(study, laboratory, plan, names, 20)
+    begin(study, spaces(*names))
+    run.run()
+    assert [(label, rung) for label, rung, _ in laboratory.done] == [(name, 0) for name in names]
 
 
 @pytest.mark.parametrize("overhead", [0.0, 0.4])

@@ -72,6 +72,13 @@ def test_a_family_has_its_dials_but_one_without_any():
     assert not {"width", "depth"} & space("linear", SCHEMAS["numbers"]).dimensions.keys()
 
 
+def test_a_size_that_is_chosen_already_is_not_searched():
+    found = Space.of(space("mlp", SCHEMAS["numbers"]).recipe, {}, dials=False)
+    assert not {"width", "depth"} & found.dimensions.keys()
+    assert {"model.dropout", "training.batch_size"} <= found.dimensions.keys()
+    assert found.wider(found.own) is None
+
+
 def test_what_the_user_has_set_stays():
     given = {"model": {"family": "mlp", "width": 16}, "training": {"optimizer": {"learning_rate": 1e-3}, "batch_size": 64}}
     found = space("mlp", SCHEMAS["numbers"], **given).dimensions

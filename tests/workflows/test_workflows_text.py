@@ -13,12 +13,15 @@ from modelwright.data.corpus.config import CorpusConfig
 from modelwright.data.corpus.prepare import prepare
 from modelwright.evaluation.comparison import compare
 from modelwright.tasks.next_token import NextToken
+from modelwright.workflows import contest as contest_module
 from modelwright.workflows import judge as judge_module
 from modelwright.workflows import train as train_module
 from modelwright.workflows.build import build
 from modelwright.workflows.candidates import BATCH_TOKENS
+from modelwright.workflows.contest import Asked, Contest
 from modelwright.workflows.evaluate import evaluate
 from modelwright.workflows.predict import predict
+from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.train import train
 
 SMALL = (
@@ -112,6 +115,7 @@ def test_wrong_settings_leave_nothing(text, tmp_path, settings, expected):
 def test_a_build_chooses_among_families_and_holds_its_budget(text, tmp_path):
     outcome = build(str(text), budget="24s", families=["transformer", "gru"], output=tmp_path / "run", settings=["data.context=16"])
     assert {trial["family"] for trial in outcome.details["comparison"]} == {"gru", "transformer"}
+    assert not any({"width", "depth"} & trial["settings"].keys() for trial in outcome.details["comparison"])
     entry = Run.open(tmp_path / "run").ledger.entries()["test bits_per_byte"]
     assert entry.low <= entry.forecast <= entry.high
     assert entry.measured == outcome.evaluation.score.value
@@ -119,6 +123,20 @@ def test_a_build_chooses_among_families_and_holds_its_budget(text, tmp_path):
     recipe = (tmp_path / "run" / "recipe.yaml").read_text()
     rows = int(recipe.split("batch_size:")[1].split()[0])
     assert BATCH_TOKENS[0] <= 16 * rows <= BATCH_TOKENS[1]
+
+
+def test_only_families_that_nobody_named_are_left_out(text, tmp_path, monkeypatch):
+    def one(probed, reporter):
+        return {"lstm": probed["lstm"]}
+
+    monkeypatch.setattr(contest_module, "fast_enough", one)
+
+    def compared(named):
+        asked = Asked.of("select", str(text), "24s", named, tmp_path / "run", ["data.context=16"], None, train=True)
+        return Contest.of(asked, None, Reporter())
+
+    assert list(compared(None).probed) == ["lstm"]
+    assert list(compared(["gru", "lstm"]).probed) == ["gru", "lstm"]
 
 
 class Rows:

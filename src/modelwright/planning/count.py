@@ -59,7 +59,7 @@ def outputs_bytes(network: nn.Module, inputs: dict[str, Tensor]) -> int:
         seen += sum(tensor.numel() * tensor.element_size() for tensor in tree_iter(output) if isinstance(tensor, Tensor))
 
     hooks = [module.register_forward_hook(add) for module in network.modules() if not list(module.children())]
-    with torch.no_grad():
+    with torch.no_grad(), _MomentsAtOnce():
         network(inputs)
     for hook in hooks:
         hook.remove()
@@ -89,6 +89,7 @@ class _MomentsAtOnce(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        # Third come the weights, or of a packed sequence, which is left alone, the state.
         if func not in (torch.lstm, torch.gru, torch.rnn_tanh) or not isinstance(args[2], list):
             return func(*args, **(kwargs or {}))
         x, before, weights = args[:3]

@@ -29,7 +29,6 @@ from modelwright.workflows.train import train as train_run
 DEFAULT_BUDGET = Budget(120, "seconds")
 TRIALS = "trials.journal"
 """The file of a build's study: an Optuna journal, which needs no database and is read in no time."""
-
 COMPARISON_SHARE = 0.35
 """Share of what is left after reading that the comparison may take."""
 

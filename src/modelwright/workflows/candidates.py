@@ -8,7 +8,7 @@ from typing import Any
 
 from modelwright.core.config import validate
 from modelwright.core.schema import Schema
-from modelwright.core.units import Budget
+from modelwright.core.units import Budget, format_count
 from modelwright.data.dataset import Dataset
 from modelwright.models.family import families as known_families
 from modelwright.models.network import meta_network
@@ -63,7 +63,9 @@ def fast_enough(probed: Mapping[str, Probe], reporter: Reporter) -> dict[str, Pr
     fastest = max(flops, key=lambda name: flops[name])
     for name, speed in flops.items():
         if speed < SLOWEST * flops[fastest]:
-            reporter.say("left out", f"{name}: {speed / 1e9:.3g} GFLOP/s here, where {fastest} computes {flops[fastest] / 1e9:.3g}")
+            reporter.say(
+                "left out", f"{name}: {format_count(speed)} FLOP a second here, where {fastest} does {format_count(flops[fastest])}"
+            )
     return {name: timed for name, timed in probed.items() if flops[name] >= SLOWEST * flops[fastest]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import secrets
@@ -41,7 +42,7 @@ class Asked:
     Attributes:
         verb: `select` or `build`.
         values: of the recipes, nested.
-        families: named ones; none for those that suit the data.
+        families: named ones; none for those that suit the data, but for language models that compute too slowly here.
         output: the folder to make.
         storage: of the study; None for a file in the folder.
         study: its name; None for one made of the data.
@@ -234,7 +235,7 @@ class Contest:
         within = affordable(dataset, list(probed.values()))
         held = min(timed.held for timed in probed.values())
         probed = {name: replace(timed, job=timed.job.on(within), held=held) for name, timed in probed.items()}
-        # The size of a language model was chosen for all of the budget's compute, and short trainings favor small ones.
+        # The size of a language model was chosen for all of the budget's compute, by the law or the user, and short trainings favor small ones.
         spaces = {name: Space.of(timed.job.recipe, asked.values, dials=not dataset.schema.causal) for name, timed in probed.items()}
         validation = dataset.splits["validation"]
         return cls(replace(asked, study=name), first.name, digest, probed, spaces, validation, study, time.monotonic())
@@ -303,7 +304,8 @@ class Contest:
         recipes = {name: timed.job.recipe.model_dump(mode="json") for name, timed in self.probed.items()}
         steps = TELLING_TEXT_STEPS if job.dataset.schema.causal else TELLING_STEPS
         shortest = steps * median(timed.step_seconds for timed in self.probed.values())
-        plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=wide, shortest=shortest)
+        longest = shortest if asked.train else math.inf
+        plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=wide, shortest=shortest, longest=longest)
         judged = judged_examples(self.probed, plan.rungs[0])
         about = {"digest": self.digest, "terms": asked.terms, "recipes": recipes, "search": vars(plan), "judged": judged}
         return Study.create(

@@ -2,11 +2,13 @@
 
 Every family's own recipe comes first; with more time, other settings are proposed. A trial trains for the seconds of the shortest rung, afresh
 for those of the next one if it is in the better half of all that were seen there, and so on, each rung taking as much of the time as the one
-before it (successive halving without waiting: Li et al. 2020, ASHA). At the end the best one is tried at twice its width.
+before it (successive halving without waiting: Li et al. 2020, ASHA). Where shorter rungs than one for all would tell nothing, there is one. At the end
+the best one is tried at twice its width, where its size is searched.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from modelwright.workflows.study import Study, Trial, TrialResult
 
 SIZE_SHARE = 0.2
 """Share of a search that goes to trying a larger size of the best trial."""
+TRAINED_SHARE = 0.85
+"""Share of a search of a single rung that is given to training; the rest is for judging, so that no family is left without a trial."""
 SHORTER = 0.8
 """A rung may be cut to that share of its seconds where time runs out; where even that is too much, it is left out."""
 
@@ -47,22 +51,24 @@ class SearchPlan:
     larger: float
 
     @classmethod
-    def of(cls, families: int, seconds: float, *, wide: bool = True, shortest: float = 0.0) -> SearchPlan:
+    def of(cls, families: int, seconds: float, *, wide: bool = True, shortest: float = 0.0, longest: float = math.inf) -> SearchPlan:
         """The plan of so many seconds.
 
         Args:
             families: how many are compared.
             seconds: for everything.
             wide: whether any family can be widened.
-            shortest: seconds that a rung should have at least; rather than to have less there are fewer trials, and at last one rung.
+            shortest: seconds that a rung should have at least. There are fewer trials where it would have less, and where one a family is still
+                too many for that, there is a single rung.
+            longest: seconds that a single rung should have at most, if what is left is of use.
         """
         halving = (1 - SIZE_SHARE * wide) * seconds
-        trials = planned_trials(families, halving)
+        trials = wanted = planned_trials(families, halving)
         while trials > families and plan_rounds(trials, halving)[0].seconds < shortest:
             trials -= 1
         rungs = tuple(entry.seconds for entry in plan_rounds(trials, halving))
-        if shortest and (rungs[0] < shortest or trials == 1):
-            rungs = (min(shortest, halving / trials),)
+        if rungs[0] < shortest or trials == 1 < wanted:
+            rungs = (min(longest, TRAINED_SHARE * halving / trials),)
         return cls(rungs, trials > families, min(rungs[-1], SIZE_SHARE * seconds) if wide else 0.0)
 
 

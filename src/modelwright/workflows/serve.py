@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
 from modelwright.core.config import validate
 from modelwright.core.errors import InputError, import_extra
 from modelwright.serving.bundle import load_bundle
-from modelwright.serving.precision import check_precision
+from modelwright.serving.precision import Precision
 from modelwright.training.machine import processor_quota
 from modelwright.workflows.card import card_of
 from modelwright.workflows.reporter import Reporter
@@ -67,7 +67,7 @@ def serve(
         ready: called when the server listens.
 
     Raises:
-        InputError: there is no model, the place to listen at is taken, or others could reach the server without a key.
+        InputError: there is no model, its number format is wrong, the place to listen at is taken, or others could reach the server without a key.
     """
     from modelwright.serving.http.process import Server, bind, steady_heap
 
@@ -127,9 +127,14 @@ def make_service(
     if torch.cuda.is_available():
         bundle.network.to("cuda")
     causal = bundle.config.data_schema.causal
-    check_precision(precision, next(bundle.network.parameters()).device)
     if precision != "float32" and not causal:
-        raise InputError(f"precision {precision} is for language models, and this one predicts in float32", remedy="Leave out --precision")
+        known = precision in get_args(Precision)
+        told = (
+            f"precision {precision} is for language models, and this one predicts in float32"
+            if known
+            else f"unknown precision {precision!r}"
+        )
+        raise InputError(told, expected="float32", remedy="Leave out --precision")
     template = ChatTemplate.beside(run, run / "model") if causal else None
     card = card_of(run, bundle)
     access = Access(host, key)
