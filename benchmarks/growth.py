@@ -76,7 +76,7 @@ SETUPS = {
     "transformer-small": Setup({**TEXT, "context": 32}, {**DECODER, "width": 64, "num_heads": 2}, MUON, 0.02, 16, 600),
     "lstm": Setup(TEXT, {"family": "lstm", "width": 128, "depth": 2, "dropout": 0.0}, MUON, 0.02, 24, 1000),
     "cnn": Setup(
-        {"path": NOISY}, {"family": "cnn", "channels": [16, 32, 32], "blocks": 2, "residual": True}, {"name": "adamw"}, 0.01, 64, 1000, 10_000
+        {"path": NOISY}, {"family": "cnn", "channels": [16, 32, 32], "blocks": 2, "residual": True}, {"name": "adamw"}, 0.005, 64, 1000, 10_000
     ),
 }  # fmt: skip
 
