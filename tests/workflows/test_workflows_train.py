@@ -269,9 +269,10 @@ def test_a_short_budget_judges_a_part_of_large_splits_and_says_so(command, table
     monkeypatch.setattr(judge_module, "JUDGING_SHARE", 1e-9)
     monkeypatch.setattr(judge_module, "THOROUGH", replace(judge_module.THOROUGH, fewest=20))
     monkeypatch.setattr(train_module, "_fit", stop)
+    plain = ("--set", "training.compile=false", "--set", "baselines=false")
     for budget, size in (("1h", 20), ("2 steps", 30)):
         folder = tmp_path / budget
-        _, out, err = command("train", table, "--family", "mlp", "--set", "training.compile=false", "--output", folder, "--budget", budget)
+        _, out, err = command("train", table, "--family", "mlp", *plain, "--output", folder, "--budget", budget)
         assert json.loads((folder / "run.json").read_text())["held_out"] == {"validation": size, "test": size}
         told = "judged on 20 of 30 validation and 20 of 30 test examples" in " ".join((out + err).split())
         assert told == (budget == "1h")
