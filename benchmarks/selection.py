@@ -3,6 +3,7 @@
     python benchmarks/selection.py scores            # 5 data sets, 3 seeds: about three hours on two cores
     python benchmarks/selection.py scores --quick    # 2 data sets, 1 seed, 20 s each
     python benchmarks/selection.py scores --seeds 1 --only digits --only diabetes
+    python benchmarks/selection.py scores --only tinyshakespeare --budget 180s
     python benchmarks/selection.py looks             # pausing a training against a complete shorter one, as a trial's early look
     python benchmarks/selection.py looks --quick
     python benchmarks/selection.py budget            # does select end when its budget does? 5 runs each of 20 s, 60 s and 180 s
@@ -80,15 +81,16 @@ def single(family: str, data: str, budget: str, seed: int) -> dict[str, Any]:
     return scored(answer["evaluation"], answer["wall_seconds"])
 
 
-def scores(*, quick: bool, seeds: int | None = None, only: list[str] | None = None) -> None:
+def scores(*, quick: bool, seeds: int | None = None, only: list[str] | None = None, other_budget: str | None = None) -> None:
     """`select --train` with a budget, and each family alone with the same budget."""
     seeds = seeds or (1 if quick else 3)
     verdicts = []
     for name, (data, budget, families) in (QUICK if quick else SETS).items():
         if only and name not in only:
             continue
+        budget = other_budget or budget
         result = Result(
-            f"select-{name.replace('_', '-')}",
+            f"select-{name.replace('_', '-')}" + (f"-{other_budget}" if other_budget else ""),
             f"Does `select {name} --budget {budget} --train` reach what the best single family does with all of it?",
         )
         ratios: list[float] = []
@@ -225,12 +227,13 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)}; all if none is named")
     parser.add_argument("--quick", action="store_true", help="to see that it runs; leaves no results")
     parser.add_argument("--seeds", type=int, help="of scores")
+    parser.add_argument("--budget", help="of scores, in place of each set's own")
     parser.add_argument("--only", action="append", help="a data set of scores; repeatable")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     for part in options.parts or parts:
-        more = {"seeds": options.seeds, "only": options.only} if part == "scores" else {}
+        more = {"seeds": options.seeds, "only": options.only, "other_budget": options.budget} if part == "scores" else {}
         parts[part](quick=options.quick, **more)
 
 

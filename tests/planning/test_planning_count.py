@@ -47,7 +47,7 @@ def test_recurrent_layers_are_counted(cell, gates):
 
 
 class Products(TorchDispatchMode):
-    """Counts the operations that are no mere views."""
+    """Counts the products of matrices."""
 
     def __init__(self):
         super().__init__()

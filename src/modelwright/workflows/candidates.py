@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from modelwright.core.config import validate
@@ -29,6 +30,31 @@ SLOWEST = 1 / 8
 
 TEXT_OPTIMIZER = {"name": "muon", "coefficients": "polar_express", "iterations": 3}
 """Of language models: as good as five iterations of the usual coefficients, and less time (see LOG.md)."""
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """How the trials of one kind of data are compared.
+
+    Attributes:
+        telling_steps: that the shortest rung should have, of a family of middling speed.
+        sizes: whether a search may change them.
+        slow_ones: whether families that compute much more slowly than the fastest one are worth a trial.
+    """
+
+    telling_steps: int
+    sizes: bool
+    slow_ones: bool
+
+    @classmethod
+    def of(cls, schema: Schema) -> Comparing:
+        """What suits the kind of data."""
+        return OF_TEXTS if schema.causal else OF_EXAMPLES
+
+
+OF_EXAMPLES = Comparing(telling_steps=100, sizes=True, slow_ones=True)
+OF_TEXTS = Comparing(telling_steps=400, sizes=False, slow_ones=False)
+"""Language models overtake each other later, and their size was chosen, by the law or the user, for all of the budget's compute; short trainings favor small ones."""
 
 
 def wanted_families(named: list[str], schema: Schema | None) -> list[str]:

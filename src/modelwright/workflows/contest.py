@@ -21,7 +21,7 @@ from modelwright.core.run import Run
 from modelwright.core.units import Budget
 from modelwright.data.split import Split
 from modelwright.workflows.board import Board
-from modelwright.workflows.candidates import candidates, fast_enough, plain_recipe, wanted_families
+from modelwright.workflows.candidates import Comparing, candidates, fast_enough, plain_recipe, wanted_families
 from modelwright.workflows.halving_rungs import Rungs, judged_examples
 from modelwright.workflows.job import Job, Probe, probe, read
 from modelwright.workflows.judge import affordable
@@ -30,9 +30,6 @@ from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.search import Search, SearchPlan, begin
 from modelwright.workflows.space import Space
 from modelwright.workflows.study import Study, Trial, TrialResult, masked, storage_errors
-
-TELLING_STEPS, TELLING_TEXT_STEPS = 100, 400
-"""Steps that the shortest rung should have, of a family of middling speed; of language models, which overtake each other later."""
 
 
 @dataclass(frozen=True)
@@ -230,13 +227,13 @@ class Contest:
             if not names:
                 raise InputError(f"no family is known to suit a {dataset.schema.kind}", remedy="Name some with --family")
             probed = candidates(asked.values, names, dataset)
-            if dataset.schema.causal and not asked.families:
+            if not (Comparing.of(dataset.schema).slow_ones or asked.families):
                 probed = fast_enough(probed, reporter)
         within = affordable(dataset, list(probed.values()))
         held = min(timed.held for timed in probed.values())
         probed = {name: replace(timed, job=timed.job.on(within), held=held) for name, timed in probed.items()}
-        # The size of a language model was chosen for all of the budget's compute, by the law or the user, and short trainings favor small ones.
-        spaces = {name: Space.of(timed.job.recipe, asked.values, dials=not dataset.schema.causal) for name, timed in probed.items()}
+        sizes = Comparing.of(dataset.schema).sizes
+        spaces = {name: Space.of(timed.job.recipe, asked.values, dials=sizes) for name, timed in probed.items()}
         validation = dataset.splits["validation"]
         return cls(replace(asked, study=name), first.name, digest, probed, spaces, validation, study, time.monotonic())
 
@@ -302,8 +299,7 @@ class Contest:
         assert asked.study is not None
         wide = any("width" in space.dimensions for space in self.spaces.values())
         recipes = {name: timed.job.recipe.model_dump(mode="json") for name, timed in self.probed.items()}
-        steps = TELLING_TEXT_STEPS if job.dataset.schema.causal else TELLING_STEPS
-        shortest = steps * median(timed.step_seconds for timed in self.probed.values())
+        shortest = Comparing.of(job.dataset.schema).telling_steps * median(timed.step_seconds for timed in self.probed.values())
         longest = shortest if asked.train else math.inf
         plan = SearchPlan.of(len(self.spaces), asked.seconds, wide=wide, shortest=shortest, longest=longest)
         judged = judged_examples(self.probed, plan.rungs[0])
