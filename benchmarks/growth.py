@@ -96,7 +96,6 @@ class Bench:
         self.setup, self.dataset, self.seed, self.width, self.depth = setup, dataset, seed, width, depth
         self.large = validate(families[setup.large["family"]], setup.large)
         self.small = self.large.scaled(width=1 / width, depth=1 / depth)
-        self.grown_rate = rate_after_growing(depth) * setup.rate
 
     def job(self, model: FamilyConfig, steps: int, rate: float) -> Job:
         """A job of so many steps."""
@@ -126,10 +125,12 @@ class Bench:
         network = job.network()
         return job, network, *self.fit(job, network)
 
-    def grown(self, job: Job, network: Network, steps: int, rate: float) -> tuple[float, float]:
-        """Grow the small network, see that the outputs are the same, and train: the loss and what it cost."""
+    def grown(self, job: Job, network: Network, steps: int, factor: float = 1) -> tuple[float, float]:
+        """Grow the small network, see that the outputs are the same, and train by `factor` times the rate that `grow` takes: the loss and what it cost."""
         recipe = job.recipe
         assert recipe.stem is not None
+        assert job.planned_steps is not None
+        rate = factor * rate_after_growing(self.depth, steps / job.planned_steps) * self.setup.rate
         grown = grow_network(
             network, self.dataset.schema, recipe.model, width=self.width, depth=self.depth, stem=recipe.stem, head=recipe.head,
             batches=[job.loader.batch(number).inputs for number in range(8)], seed=self.seed,
@@ -148,7 +149,7 @@ def compare(bench: Bench, shares: tuple[float, ...], steps: int, small_share: fl
     _, _, loss, flops = bench.fresh(bench.large, steps, setup.rate)
     points: list[tuple[float, float]] = []
     for share in shares:
-        value, spent = bench.grown(job, network, max(1, round(share * steps)), bench.grown_rate)
+        value, spent = bench.grown(job, network, max(1, round(share * steps)))
         points.append((spent / flops, value))
         say(seed=bench.seed, share=share, grown=value, scratch=loss, small=small_loss)
         if value <= loss:
@@ -181,8 +182,8 @@ def tune(bench: Bench, steps: int, share: float = 0.4) -> None:
     job, network, loss, _ = bench.fresh(bench.small, steps, setup.rate)
     say(side="small", rate=setup.rate, loss=loss)
     for factor in (0.5, 1, 2, 4):
-        loss, _ = bench.grown(job, network, round(share * steps), factor * bench.grown_rate)
-        say(side=f"grown, {share:.0%} of the steps", rate=factor * bench.grown_rate, loss=loss)
+        loss, _ = bench.grown(job, network, round(share * steps), factor)
+        say(side=f"grown, {share:.0%} of the steps", factor=factor, loss=loss)
 
 
 def say(**values: Any) -> None:

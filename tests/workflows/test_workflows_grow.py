@@ -95,11 +95,23 @@ def test_a_run_on_a_table_grows_in_width_by_any_factor(run, tmp_path):
     assert recipe["training"]["optimizer"]["learning_rate"] == 0.002
 
 
-def test_the_learning_rate_falls_less_where_width_alone_grows(run, tmp_path):
-    grown = mw.grow(run, width=1.25, budget="2 steps", output=tmp_path / "run")
-    rates = [yaml.safe_load((path / "recipe.yaml").read_text())["training"]["optimizer"]["learning_rate"] for path in (run, grown.run.path)]
-    assert rates[1] == rates[0] / 2
-    assert rate_after_growing(2) == 0.25
+def _rate(path):
+    return yaml.safe_load((path / "recipe.yaml").read_text())["training"]["optimizer"]["learning_rate"]
+
+
+def test_the_learning_rate_after_growing_goes_with_the_length_of_the_training(run, tmp_path):
+    """The run itself took 60 steps, some of them of fewer examples, as epochs end."""
+    grown = mw.grow(run, width=1.25, budget="12 steps", output=tmp_path / "run").run.path
+    assert _rate(grown) == pytest.approx(0.2 * _rate(run), rel=0.1)
+    again = mw.grow(grown, width=1.25, budget="20 steps", output=tmp_path / "again").run.path
+    assert _rate(again) == _rate(grown)
+
+
+def test_the_learning_rate_after_growing_has_bounds():
+    assert rate_after_growing(depth=1, share=0.2) == rate_after_growing(depth=2, share=0.2) == 0.2
+    assert [rate_after_growing(depth=depth, share=3) for depth in (1, 2)] == [0.5, 0.25]
+    assert rate_after_growing(depth=2, share=3, again=True) == 1
+    assert rate_after_growing(depth=2, share=-1) == 0.01
 
 
 def test_a_language_model_grows_and_writes(command, tmp_path):

@@ -22,7 +22,8 @@ def grow(
     """Make a wider and deeper network of a run's model, which gives the same outputs at first, and train it on.
 
     The outputs of both are compared on validation examples before anything is trained. Data, splits and all settings are those of the run,
-    but for the learning rate, which is a quarter of it, or half of it if only the width grows. Go on with an interrupted run by `modelwright train --resume`.
+    but for the learning rate, which is the lower the shorter the training is beside that of the run: at most a quarter of it, or half of it if only the
+    width grows. Go on with an interrupted run by `modelwright train --resume`.
 
     **Examples**
 

@@ -23,10 +23,11 @@ from modelwright.metrics.estimate import show
 from modelwright.models.family import FamilyConfig
 from modelwright.models.network import Network, build_network
 from modelwright.nn.token_head import TokenHead
+from modelwright.reporting.view import read_view
 from modelwright.serving.bundle import Bundle, load_bundle, save_bundle
 from modelwright.training.machine import prepare_machine
 from modelwright.workflows.finish import Outcome, bundle_config, keep_errors, prove, say_shipped, ship
-from modelwright.workflows.job import Job, device, probe, read
+from modelwright.workflows.job import Job, Probe, device, probe, read
 from modelwright.workflows.judge import affordable, judge, what_is_judged
 from modelwright.workflows.recipe import Recipe, apply, dump_recipe, load_recipe
 from modelwright.workflows.reporter import Reporter
@@ -41,9 +42,9 @@ BATCH = 64
 DIFFERENCE = "difference at start"
 """What the ledger calls the largest difference of an output from that of the run that it was grown from."""
 DEEPER, WIDER = 0.25, 0.5
-"""Factors on the run's learning rate where the network gets deeper, and where it gets wider only. A higher one loses first what was learnt, and a
-short training doesn't win it back; a lower one leaves repeated channels alike for long (see LOG.md); Chen et al. 2016 (Net2Net, section 3.3) go on
-with a tenth."""
+"""Most of the run's learning rate that is kept where the network gets deeper, and where it gets wider only: see `rate_after_growing`."""
+LEAST_RATE = 0.01
+"""Least part of it that is kept."""
 
 
 def grow(
@@ -82,10 +83,8 @@ def grow(
     if width == depth == 1:
         raise InputError("nothing is to grow", expected="a factor above 1", remedy="Give --width 2, --depth 2 or both")
     recipe, only = _scoring_alike(load_recipe(parent.recipe), bundle.network), budget in (0, "0")
-    # A run that was grown itself has a lower rate already.
-    slower = 1 if only or parent.start.exists() else rate_after_growing(depth)
 
-    def changed(family: FamilyConfig) -> Recipe:
+    def changed(family: FamilyConfig, slower: float = 1) -> Recipe:
         return _changed(recipe, family, settings, None if only else budget, slower)
 
     dataset = read(changed(bundle.config.model), reporter)
@@ -102,6 +101,10 @@ def grow(
     timed = replace(timed, job=timed.job.on(affordable(dataset, [timed])))
     if only:
         return _ship_only(timed.job, network, details, output, reporter, started)
+    share = _share(parent, timed, started)
+    slower = changed(grown.family, rate_after_growing(depth, share, again=parent.start.exists())).training.optimizer
+    reporter.say("rate", _rate(slower.learning_rate, recipe.training.optimizer.learning_rate, share))
+    timed = replace(timed, job=timed.job.replace(optimizer=slower.resolved(device())))
     new = Run.create(job.recipe.name, None if output is None else Path(output))
     with new.interruptible("train"):
         new.ledger.measure(DIFFERENCE, "1", equality.difference)
@@ -132,9 +135,34 @@ def _grown(bundle: Bundle, dataset: Dataset, width: float, depth: float, seed: i
     )
 
 
-def rate_after_growing(depth: float) -> float:
-    """The learning rate of a network grown to `depth` times as many layers, over that with which the run began."""
-    return DEEPER if depth != 1 else WIDER
+def rate_after_growing(depth: float, share: float, *, again: bool = False) -> float:
+    """The learning rate of a grown network, over that with which the run began.
+
+    A rate that is too high loses first what was learnt, and a short training doesn't win it back; one that is too low leaves repeated channels alike
+    for long. The best one goes with the length of the training (see LOG.md); Chen et al. 2016 (Net2Net, section 3.3) go on with a tenth.
+
+    Args:
+        depth: factor of the number of layers.
+        share: examples that training goes on for, over those that the run was trained on.
+        again: whether the run was grown itself, so that its rate is low already.
+    """
+    most = 1.0 if again else DEEPER if depth != 1 else WIDER
+    return min(max(share, LEAST_RATE), most)
+
+
+def _share(parent: Run, timed: Probe, started: float) -> float:
+    """Examples that training goes on for, over those that the run was trained on; 1 if it wasn't trained or doesn't tell."""
+    metrics = read_view(parent).metrics
+    before = metrics[-1].get("samples", 0) if metrics else 0
+    steps = timed.job.planned_steps
+    if steps is None:
+        steps = (timed.training_seconds() - (time.monotonic() - started)) / timed.step_seconds
+    return steps * timed.job.training.batch_size / before if before else 1.0
+
+
+def _rate(rate: float, before: float, share: float) -> str:
+    """The learning rate in a line, beside that of the run."""
+    return f"learning rate {rate:.2g}, {rate / before:.2g} times the run's, for {share:.2g} times the examples that it was trained on"
 
 
 def _changed(recipe: Recipe, family: FamilyConfig, settings: Iterable[str], budget: str | float | None, slower: float) -> Recipe:
