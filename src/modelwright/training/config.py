@@ -47,6 +47,8 @@ class TrainingConfig(Config):
     """Whether a backbone's blocks forget what they computed and compute it once more in the backward pass: less memory, a third more time."""
     ema: float | None = Field(default=None, gt=0, le=1)
     """Half-life of the averaged weights as a share of the run, so that one value suits every length; 0.02 is a good one."""
+    max_epochs: int | None = Field(default=None, ge=1)
+    """Most passes over the training split, whatever the budget; the schedule ends with them. For few examples, which a long training learns by heart."""
     evaluations: int = Field(default=20, ge=1)
     """Evaluations on the validation split over the run, the last one at its end."""
     evaluation_share: float = Field(default=0.08, gt=0, le=1)

@@ -8,6 +8,7 @@ progress continues from where it is, so it never jumps or falls.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -149,6 +150,7 @@ class TimedPace:
         evaluations: how often the run is evaluated; None for never.
         save_interval: seconds between two checkpoints.
         spent: seconds of the budget that were used up before, by the part of the run that is resumed.
+        most_steps: steps after which the run ends although there is time left.
     """
 
     def __init__(
@@ -159,11 +161,13 @@ class TimedPace:
         evaluations: Evaluations | None = None,
         save_interval: float = math.inf,
         spent: float = 0.0,
+        most_steps: int | None = None,
     ) -> None:
         self.deadline, self._clock, self._evaluations, self._save_interval = deadline, clock, evaluations, save_interval
         self._duration = max(deadline - clock(), 1e-9) + spent
         self._mark = clock()
-        self._start, self._start_progress, self._total = 0, 0.0, FIRST_GUESS
+        self._most = sys.maxsize if most_steps is None else most_steps
+        self._start, self._start_progress, self._total = 0, 0.0, min(FIRST_GUESS, self._most)
         self._step_seconds: float | None = None
         self._last_seconds = 0.0
         self._window_steps, self._window_seconds = 0, 0.0
@@ -277,7 +281,7 @@ class TimedPace:
             left -= max(0, math.ceil((1.0 - progress) / self._spacing(self._evaluations)) - 1) * self._evaluation_cost()
         left *= 1.0 - self._save_seconds / (self._save_seconds + self._save_interval)
         self._start, self._start_progress = step, progress
-        self._total = step + max(0, int(left / step_seconds))
+        self._total = max(step, min(step + int(left / step_seconds), self._most))
         self.replans.append((step, progress, self._total))
 
 

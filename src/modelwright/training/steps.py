@@ -15,12 +15,14 @@ def plan_steps(
     steps_per_epoch: int,
     flops_per_sample: float | None = None,
     tokens_per_sample: float | None = None,
+    max_epochs: int | None = None,
 ) -> int | None:
     """The number of steps that a budget buys, at least one; None for a budget of seconds.
 
     Args:
         flops_per_sample: of forward and backward pass together; needed for a budget of FLOPs.
         tokens_per_sample: needed for a budget of tokens.
+        max_epochs: most passes over the samples.
 
     Raises:
         InputError: the budget's unit means nothing here.
@@ -40,4 +42,5 @@ def plan_steps(
             f"a budget of {budget} can't be counted: the {budget.unit} of an example are unknown",
             remedy="Give the budget in seconds, epochs, steps or samples",
         )
-    return max(1, math.floor(budget.amount / per_step + 1e-9))
+    steps = max(1, math.floor(budget.amount / per_step + 1e-9))
+    return steps if max_epochs is None else min(steps, max_epochs * steps_per_epoch)

@@ -5,24 +5,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modelwright.core.errors import InputError
 from modelwright.core.run import Run
 from modelwright.core.units import Budget, format_duration
-from modelwright.metrics.estimate import PROPORTIONS
+from modelwright.metrics.estimate import PROPORTIONS, label
 from modelwright.planning.curve import CurvePoint, forecast_error_rate, forecast_loss
 from modelwright.planning.range import Range
 from modelwright.training.machine import prepare_machine
 from modelwright.workflows.board import Board
 from modelwright.workflows.contest import Asked, Contest, Found
 from modelwright.workflows.finish import Outcome
+from modelwright.workflows.halving_rungs import Rungs
 from modelwright.workflows.job import Job, Probe, probe
 from modelwright.workflows.judge import judging_seconds
+from modelwright.workflows.length import best_length, lengths
 from modelwright.workflows.report import report_seconds
 from modelwright.workflows.reporter import Reporter
-from modelwright.workflows.study import JOURNAL, import_ahead
+from modelwright.workflows.study import JOURNAL, TrialResult, import_ahead
 from modelwright.workflows.train import BASELINE_SHARE, run_job
 from modelwright.workflows.train import train as train_run
 
@@ -115,9 +118,28 @@ def train_winner(run: Run, found: Found, reporter: Reporter, started: float) -> 
     """
     job = found.job
     timed = probe(job.renamed(f"{job.recipe.name}-{job.family}"))
-    score = _forecast(found, timed.job, started)
+    timed, shown = _as_long_as_is_good(timed, found, reporter, started)
+    score = _forecast(found, timed.job, started, shown)
     trials = [trial.model_dump(exclude={"results": {"__all__": {"errors"}}}) for trial in found.trials]
     return run_job(run, timed, reporter, started, score=score, details={"winner": found.best.label, "comparison": trials})
+
+
+def _as_long_as_is_good(timed: Probe, found: Found, reporter: Reporter, started: float) -> tuple[Probe, TrialResult | None]:
+    """The winner with as many passes over few examples as are best, and what it showed after them; without bounds and None where longer is better."""
+    left = timed.job.training.budget.amount - (time.monotonic() - started) - _reserve(timed)
+    tried = lengths(timed, left)
+    if not tried:
+        return timed, None
+    job, metric = timed.job, timed.job.task.primary
+    reporter.say("length", f"tries {', '.join(map(str, tried[:-1]))} and {tried[-1]} passes over the training examples")
+    rungs = Rungs({}, {}, job.dataset.splits["validation"].sample(found.judged), Path(), reporter)
+    best = best_length(timed, tried, lambda job, seconds: rungs.trained(job, 0, seconds))
+    if best is None:
+        reporter.say("", "the most of them are best, so that the budget decides")
+        return timed, None
+    epochs, shown = best
+    reporter.say("", f"longer trainings are worse: {epochs} passes, after which {label(metric)} on validation is {shown.value:.4g}")
+    return replace(timed, job=job.replace(max_epochs=epochs)), shown
 
 
 def left_for_training(timed: Probe, started: float) -> float:
@@ -126,9 +148,7 @@ def left_for_training(timed: Probe, started: float) -> float:
     Raises:
         InputError: nothing is left.
     """
-    budget = timed.job.training.budget.amount
-    spent = time.monotonic() - started
-    reserve = judging_seconds(timed.job, timed.job.network()) + BASELINE_SHARE * budget + report_seconds(budget)
+    budget, spent, reserve = timed.job.training.budget.amount, time.monotonic() - started, _reserve(timed)
     left = budget - spent - reserve
     if left < 0.2 * budget:
         raise InputError(
@@ -138,17 +158,24 @@ def left_for_training(timed: Probe, started: float) -> float:
     return left
 
 
-def _forecast(found: Found, job: Job, started: float) -> Range | None:
+def _reserve(timed: Probe) -> float:
+    """Seconds of the budget that judging, baselines and the report will take."""
+    budget = timed.job.training.budget.amount
+    return judging_seconds(timed.job, timed.job.network()) + BASELINE_SHARE * budget + report_seconds(budget)
+
+
+def _forecast(found: Found, job: Job, started: float, shown: TrialResult | None) -> Range | None:
     """What the winner will reach on the test split, from the rungs of the trials like it; None without a test split.
 
-    All of them, because the winner is the one that was luckiest on the validation split: alone, its score promises too much.
+    All of them, because the winner is the one that was luckiest on the validation split: alone, its score promises too much. What a training of the
+    very length has `shown` takes their place, where there was one.
     """
     splits = job.dataset.splits
     if "test" not in splits:
         return None
-    rungs = sorted(found.curve(), key=lambda result: result.seconds)
+    rungs = sorted(found.curve(), key=lambda result: result.seconds) if shown is None else [shown]
     budget = job.training.budget.amount
-    left = (1 - BASELINE_SHARE) * budget - (time.monotonic() - started)
+    left = (1 - BASELINE_SHARE) * budget - (time.monotonic() - started) if shown is None else shown.seconds
     validation, test = found.judged, len(splits["test"])
     if job.task.primary in PROPORTIONS:
         points = [CurvePoint(result.seconds, 1 - result.value) for result in rungs]

@@ -154,9 +154,9 @@ def _share(parent: Run, timed: Probe, started: float) -> float:
     """Examples that training goes on for, over those that the run was trained on; 1 if it wasn't trained or doesn't tell."""
     metrics = read_view(parent).metrics
     before = metrics[-1].get("samples", 0) if metrics else 0
-    steps = timed.job.planned_steps
+    steps, budget = timed.job.planned_steps, timed.job.training.budget
     if steps is None:
-        steps = (timed.training_seconds() - (time.monotonic() - started)) / timed.step_seconds
+        steps = timed.training_seconds(budget.amount - (time.monotonic() - started)) / timed.step_seconds
     return steps * timed.job.training.batch_size / before if before else 1.0
 
 

@@ -70,12 +70,9 @@ class Rungs:
             return self._drop(trial, f"makes fewer than {FEWEST_STEPS} steps in {format_duration(seconds)}")
         checkpoints = self.folder / f"trial-{trial.number}-{rung}" if seconds > timed.job.training.checkpoint_interval else None
         try:
-            job = self.job(trial).replace(evaluations=1, early_stopping=None, restore_best=False, compile=False)
-            network = job.network()
-            result = job.trainer(network, seconds=seconds, judged=False, checkpoints=checkpoints).fit(resume=True)
-            if result.steps < FEWEST_STEPS:
+            found = self.trained(self.job(trial), rung, seconds, checkpoints)
+            if found is None:
                 return self._drop(trial, f"makes fewer than {FEWEST_STEPS} steps in {format_duration(seconds)}")
-            found = self._judge(job, network, rung, seconds, result.steps, result.samples_per_second)
         except DivergedError:
             return self._drop(trial, "diverged")
         except RuntimeError as error:
@@ -87,6 +84,20 @@ class Rungs:
         if checkpoints is not None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         return found
+
+    def trained(self, job: Job, rung: int, seconds: float, checkpoints: Path | None = None) -> TrialResult | None:
+        """What a job shows after a training of `seconds`, or as much of it as its recipe allows; None if that is too short for it.
+
+        Raises:
+            DivergedError: the loss or an output is no finite number.
+        """
+        job = job.replace(evaluations=1, early_stopping=None, restore_best=False, compile=False)
+        network = job.network()
+        result = job.trainer(network, seconds=seconds, judged=False, checkpoints=checkpoints).fit(resume=True)
+        if result.steps < FEWEST_STEPS:
+            return None
+        took = seconds if job.training.max_epochs is None else result.seconds
+        return self._judge(job, network, rung, took, result.steps, result.samples_per_second)
 
     def _drop(self, trial: Trial, why: str) -> None:
         """Say that a trial can't be trained."""

@@ -186,6 +186,7 @@ class Job:
             steps_per_epoch=self.loader.steps_per_epoch,
             flops_per_sample=self.count.training_flops if self.training.budget.unit == "flops" else None,
             tokens_per_sample=self.tokens_per_sample,
+            max_epochs=self.training.max_epochs,
         )
 
     @cached_property
@@ -290,12 +291,14 @@ class Probe:
         """Training throughput."""
         return self.job.training.batch_size / self.step_seconds
 
-    def training_seconds(self) -> float:
-        """How long the recipe's training takes; for a budget in seconds, that budget."""
-        steps = self.job.planned_steps
-        if steps is None:
-            return self.job.training.budget.amount
-        return steps * self.step_seconds * (1 + self.job.training.evaluation_share / 2)
+    def training_seconds(self, left: float | None = None) -> float:
+        """How long the recipe's training takes; for a budget in seconds that budget, or what is `left` of it, if it may pass over the data so often."""
+        training, steps = self.job.training, self.job.planned_steps
+        each = self.step_seconds * (1 + training.evaluation_share / 2)
+        if steps is not None:
+            return steps * each
+        seconds = training.budget.amount if left is None else left
+        return seconds if training.max_epochs is None else min(seconds, training.max_epochs * self.job.loader.steps_per_epoch * each)
 
 
 def probe(job: Job) -> Probe:

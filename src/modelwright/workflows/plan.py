@@ -247,9 +247,11 @@ def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool)
         steps_per_epoch=max(1, examples // size),
         flops_per_sample=count.training_flops,
         tokens_per_sample=count.tokens if outlook.subject.schema.kind == "text" else None,
+        max_epochs=training.max_epochs,
     )
     if training.budget.seconds is not None:
         steps = max(1, int(training.budget.seconds / outlook.seconds.value))
+        steps = steps if training.max_epochs is None else min(steps, training.max_epochs * max(1, examples // size))
     notes = []
     if outlook.compiled and isinstance(outlook.machine, Accelerator):
         notes.append("what compiling joins is that of a CPU's kernels; an accelerator's may join more")

@@ -169,7 +169,7 @@ def _forecast(run: Run, timed: Probe, seconds: float | None, score: Range | None
     """Write down, and say, what is expected."""
     job, ledger = timed.job, run.ledger
     ledger.forecast("parameters", "1", job.count.total_parameters, job.count.total_parameters, job.count.total_parameters)
-    expected = timed.training_seconds() if seconds is None else seconds
+    expected = timed.training_seconds(seconds)
     low, high = (1 - TIME_SPREAD, 1 + TIME_SPREAD) if seconds is None else (0.9, 1.02)
     ledger.forecast("training time", "s", expected, low * expected, high * expected)
     parts = [f"{job.family} {format_count(job.count.total_parameters)} parameters"]
