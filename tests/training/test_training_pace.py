@@ -220,3 +220,15 @@ def test_after_a_pause_the_rest_fits_the_rest():
 @pytest.mark.parametrize("steps", [1.5, 3, 10])
 def test_a_tiny_budget_still_ends_in_time(steps):
     assert simulate(6, lambda elapsed, step: 6 / steps).late <= 0 or steps < 2
+
+
+def test_passes_over_the_data_are_bounded_whatever_the_budget():
+    assert [plan_steps(Budget.parse(budget), **DATA, max_epochs=2) for budget in ("3 epochs", "7 steps")] == [20, 7]
+    now = [0.0]
+    pace = TimedPace(100.0, lambda: now[0], most_steps=5)
+    pace.begin(0)
+    step = 0
+    while not pace.finished(step):
+        step, now[0] = step + 1, now[0] + 0.1
+        pace.stepped(step)
+    assert (step, pace.progress(step)) == (5, 1.0)

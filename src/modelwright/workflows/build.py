@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelwright.core.errors import InputError
+from modelwright.core.errors import InputError, RunInterrupted
 from modelwright.core.run import Run
 from modelwright.core.units import Budget, format_duration
 from modelwright.metrics.estimate import PROPORTIONS, label
@@ -100,14 +100,14 @@ def _build(asked: Asked, run: Run | None, reporter: Reporter, started: float) ->
         reporter.say("compare", f"{' · '.join(contest.probed)} at equal compute, {seconds} in all")
         found = contest.search(run, _storage(run), reporter, started)
         reporter.show(Board(found.job, found.plan.rungs, reporter).table(found.trials))
-        return train_winner(run, found, reporter, started)
+        return train_winner(run, found, reporter, started, again=f"modelwright build --resume {run.path}")
 
 
 def _storage(run: Run) -> str:
     return f"{JOURNAL}{run.path / TRIALS}"
 
 
-def train_winner(run: Run, found: Found, reporter: Reporter, started: float) -> Outcome:
+def train_winner(run: Run, found: Found, reporter: Reporter, started: float, *, again: str) -> Outcome:
     """Forecast the best trial's score and train it afresh, with what is left of the budget.
 
     Args:
@@ -115,10 +115,14 @@ def train_winner(run: Run, found: Found, reporter: Reporter, started: float) -> 
         found: by the search.
         reporter: whom to tell.
         started: from when the budget counts.
+        again: the command that goes on where training hasn't begun yet.
     """
     job = found.job
     timed = probe(job.renamed(f"{job.recipe.name}-{job.family}"))
-    timed, shown = _as_long_as_is_good(timed, found, reporter, started)
+    try:
+        timed, shown = _as_long_as_is_good(timed, found, reporter, started)
+    except (RunInterrupted, KeyboardInterrupt):
+        raise RunInterrupted(f"Interrupted before the winner's training. Go on with: {again}") from None
     score = _forecast(found, timed.job, started, shown)
     trials = [trial.model_dump(exclude={"results": {"__all__": {"errors"}}}) for trial in found.trials]
     return run_job(run, timed, reporter, started, score=score, details={"winner": found.best.label, "comparison": trials})
