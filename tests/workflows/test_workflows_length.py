@@ -35,10 +35,10 @@ def test_lengths_take_at_most_a_third_of_the_time(timed):
 def test_nothing_is_tried_where_there_is_nothing_to_choose(timed, monkeypatch):
     assert length.lengths(timed, 1.0) == []
     assert length.lengths(timed, -1.0) == []
-    bounded = Probe(timed.job.replace(max_epochs=3), 0.01)
-    assert length.lengths(bounded, 60.0) == []
+    assert length.may_be_too_long(timed.job)
+    assert not length.may_be_too_long(timed.job.replace(max_epochs=3))
     monkeypatch.setattr(length, "FEW", 100)
-    assert length.lengths(timed, 60.0) == []
+    assert not length.may_be_too_long(timed.job)
 
 
 def shown(score, loss):
@@ -60,12 +60,12 @@ def shown(score, loss):
 )
 def test_a_shorter_training_must_be_better_by_the_loss_and_no_worse_by_the_metric(timed, results, best):
     def train(job, seconds):
-        result = results[job.training.max_epochs]
+        result = results[int(job.training.budget.amount)]
         if result is None:
             raise DivergedError("the loss is no number")
         return shown(*result)
 
-    found = length.best_length(timed, list(results), train)
+    found = length.best_length(timed, list(results), 100.0, train)
     assert (found and found[0]) == best
 
 
@@ -76,7 +76,7 @@ def test_a_build_trains_as_long_as_is_good(table, tmp_path, monkeypatch):
     assert training["budget"] == "16s"
     steps = Run.open(tmp_path / "run").metrics.read_text().splitlines()[-1]
     assert f'"step": {training["max_epochs"] * -(-240 // training["batch_size"])},' in steps
-    assert "longer trainings are worse" in " ".join((tmp_path / "run" / "log.txt").read_text().split())
+    assert "more of them are no better" in " ".join((tmp_path / "run" / "log.txt").read_text().split())
 
 
 def test_an_interrupt_while_lengths_are_tried_names_the_command_that_goes_on(table, tmp_path, monkeypatch):

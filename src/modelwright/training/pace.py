@@ -240,7 +240,8 @@ class TimedPace:
         self._step_seconds, self._evaluation_seconds = state["step_seconds"], state["evaluation_seconds"]
 
     def _spacing(self, evaluations: Evaluations) -> float:
-        return evaluations.spacing(self._evaluation_cost() / self._duration)
+        run = min(self._duration, self._most * (self._step_seconds or self._duration))
+        return evaluations.spacing(self._evaluation_cost() / run)
 
     def _closing_seconds(self) -> float:
         """What the evaluation and the checkpoint at the end may take."""

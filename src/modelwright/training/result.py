@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 StopReason = Literal["budget", "early stopping", "share", "seconds"]
-"""Why the loop ended: the budget is spent; no gain for long; the asked share or number of seconds is done."""
+"""Why the loop ended: the budget, or as many passes over the data as the recipe allows, are spent; no gain for long; the asked share or number of seconds is done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelwright.core.errors import InputError, RunInterrupted
+from modelwright.core.errors import InputError
 from modelwright.core.run import Run
 from modelwright.core.units import Budget, format_duration
 from modelwright.metrics.estimate import PROPORTIONS, label
@@ -19,10 +19,10 @@ from modelwright.training.machine import prepare_machine
 from modelwright.workflows.board import Board
 from modelwright.workflows.contest import Asked, Contest, Found
 from modelwright.workflows.finish import Outcome
-from modelwright.workflows.halving_rungs import Rungs
-from modelwright.workflows.job import Job, Probe, probe
+from modelwright.workflows.halving_rungs import trained
+from modelwright.workflows.job import Probe, probe
 from modelwright.workflows.judge import judging_seconds
-from modelwright.workflows.length import best_length, lengths
+from modelwright.workflows.length import best_length, lengths, may_be_too_long
 from modelwright.workflows.report import report_seconds
 from modelwright.workflows.reporter import Reporter
 from modelwright.workflows.study import JOURNAL, TrialResult, import_ahead
@@ -100,14 +100,14 @@ def _build(asked: Asked, run: Run | None, reporter: Reporter, started: float) ->
         reporter.say("compare", f"{' · '.join(contest.probed)} at equal compute, {seconds} in all")
         found = contest.search(run, _storage(run), reporter, started)
         reporter.show(Board(found.job, found.plan.rungs, reporter).table(found.trials))
-        return train_winner(run, found, reporter, started, again=f"modelwright build --resume {run.path}")
+        return train_winner(run, found, reporter, started)
 
 
 def _storage(run: Run) -> str:
     return f"{JOURNAL}{run.path / TRIALS}"
 
 
-def train_winner(run: Run, found: Found, reporter: Reporter, started: float, *, again: str) -> Outcome:
+def train_winner(run: Run, found: Found, reporter: Reporter, started: float) -> Outcome:
     """Forecast the best trial's score and train it afresh, with what is left of the budget.
 
     Args:
@@ -115,34 +115,33 @@ def train_winner(run: Run, found: Found, reporter: Reporter, started: float, *, 
         found: by the search.
         reporter: whom to tell.
         started: from when the budget counts.
-        again: the command that goes on where training hasn't begun yet.
     """
     job = found.job
     timed = probe(job.renamed(f"{job.recipe.name}-{job.family}"))
-    try:
-        timed, shown = _as_long_as_is_good(timed, found, reporter, started)
-    except (RunInterrupted, KeyboardInterrupt):
-        raise RunInterrupted(f"Interrupted before the winner's training. Go on with: {again}") from None
-    score = _forecast(found, timed.job, started, shown)
+    timed, shown = _as_long_as_is_good(timed, found, reporter, started)
+    score = _forecast(found, timed, started, shown)
     trials = [trial.model_dump(exclude={"results": {"__all__": {"errors"}}}) for trial in found.trials]
     return run_job(run, timed, reporter, started, score=score, details={"winner": found.best.label, "comparison": trials})
 
 
 def _as_long_as_is_good(timed: Probe, found: Found, reporter: Reporter, started: float) -> tuple[Probe, TrialResult | None]:
-    """The winner with as many passes over few examples as are best, and what it showed after them; without bounds and None where longer is better."""
-    left = timed.job.training.budget.amount - (time.monotonic() - started) - _reserve(timed)
+    """The winner, with as many passes over few examples as are best and what it showed after them; as it is, and None, where the budget decides."""
+    job = timed.job
+    if not may_be_too_long(job):
+        return timed, None
+    left = job.training.budget.amount - (time.monotonic() - started) - _reserve(timed)
     tried = lengths(timed, left)
     if not tried:
         return timed, None
-    job, metric = timed.job, timed.job.task.primary
     reporter.say("length", f"tries {', '.join(map(str, tried[:-1]))} and {tried[-1]} passes over the training examples")
-    rungs = Rungs({}, {}, job.dataset.splits["validation"].sample(found.judged), Path(), reporter)
-    best = best_length(timed, tried, lambda job, seconds: rungs.trained(job, 0, seconds))
+    validation = job.dataset.splits["validation"].sample(found.judged)
+    best = best_length(timed, tried, left, lambda job, seconds: trained(job, validation, 0, seconds))
     if best is None:
-        reporter.say("", "the most of them are best, so that the budget decides")
+        reporter.say("", "none of them says that the budget is too long")
         return timed, None
     epochs, shown = best
-    reporter.say("", f"longer trainings are worse: {epochs} passes, after which {label(metric)} on validation is {shown.value:.4g}")
+    metric = f"{label(job.task.primary)} on validation {shown.value:.4g}"
+    reporter.say("", f"more of them are no better: training ends after {epochs} ({metric})")
     return replace(timed, job=job.replace(max_epochs=epochs)), shown
 
 
@@ -168,18 +167,19 @@ def _reserve(timed: Probe) -> float:
     return judging_seconds(timed.job, timed.job.network()) + BASELINE_SHARE * budget + report_seconds(budget)
 
 
-def _forecast(found: Found, job: Job, started: float, shown: TrialResult | None) -> Range | None:
+def _forecast(found: Found, timed: Probe, started: float, shown: TrialResult | None) -> Range | None:
     """What the winner will reach on the test split, from the rungs of the trials like it; None without a test split.
 
     All of them, because the winner is the one that was luckiest on the validation split: alone, its score promises too much. What a training of the
-    very length has `shown` takes their place, where there was one.
+    very length has `shown` takes their place, where there was one; it may be lucky too.
     """
+    job = timed.job
     splits = job.dataset.splits
     if "test" not in splits:
         return None
     rungs = sorted(found.curve(), key=lambda result: result.seconds) if shown is None else [shown]
     budget = job.training.budget.amount
-    left = (1 - BASELINE_SHARE) * budget - (time.monotonic() - started) if shown is None else shown.seconds
+    left = timed.training_seconds((1 - BASELINE_SHARE) * budget - (time.monotonic() - started)) if shown is None else shown.seconds
     validation, test = found.judged, len(splits["test"])
     if job.task.primary in PROPORTIONS:
         points = [CurvePoint(result.seconds, 1 - result.value) for result in rungs]

@@ -172,6 +172,8 @@ def _changed(recipe: Recipe, family: FamilyConfig, settings: Iterable[str], budg
     optimizer |= {key: slower * rate for key, rate in optimizer.items() if key.endswith("learning_rate") and rate is not None}
     values["name"] = recipe.name if recipe.name.endswith("-grown") else f"{recipe.name}-grown"
     values["model"] = family.model_dump(mode="json")
+    # It was chosen for the smaller network, from fresh weights.
+    values["training"]["max_epochs"] = None
     apply(values, settings, {"training.budget": budget})
     return validate(Recipe, values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from modelwright.evaluation.comparison import errors_of, pack
 from modelwright.evaluation.evaluate import evaluate
 from modelwright.evaluation.latency import latency
 from modelwright.models.network import Network
+from modelwright.training.result import TrainingResult
 from modelwright.workflows.job import Job, Probe
 from modelwright.workflows.judge import Thoroughness, judging_precision
 from modelwright.workflows.reporter import Reporter
@@ -70,7 +72,7 @@ class Rungs:
             return self._drop(trial, f"makes fewer than {FEWEST_STEPS} steps in {format_duration(seconds)}")
         checkpoints = self.folder / f"trial-{trial.number}-{rung}" if seconds > timed.job.training.checkpoint_interval else None
         try:
-            found = self.trained(self.job(trial), rung, seconds, checkpoints)
+            found = trained(self.job(trial), self.validation, rung, seconds, checkpoints)
             if found is None:
                 return self._drop(trial, f"makes fewer than {FEWEST_STEPS} steps in {format_duration(seconds)}")
         except DivergedError:
@@ -85,59 +87,72 @@ class Rungs:
             shutil.rmtree(checkpoints, ignore_errors=True)
         return found
 
-    def trained(self, job: Job, rung: int, seconds: float, checkpoints: Path | None = None) -> TrialResult | None:
-        """What a job shows after a training of `seconds`, or as much of it as its recipe allows; None if that is too short for it.
-
-        Raises:
-            DivergedError: the loss or an output is no finite number.
-        """
-        job = job.replace(evaluations=1, early_stopping=None, restore_best=False, compile=False)
-        network = job.network()
-        result = job.trainer(network, seconds=seconds, judged=False, checkpoints=checkpoints).fit(resume=True)
-        if result.steps < FEWEST_STEPS:
-            return None
-        took = seconds if job.training.max_epochs is None else result.seconds
-        return self._judge(job, network, rung, took, result.steps, result.samples_per_second)
-
     def _drop(self, trial: Trial, why: str) -> None:
         """Say that a trial can't be trained."""
         self._reporter.say("dropped", f"{trial.label} {why}")
 
-    def _judge(self, job: Job, network: Network, rung: int, seconds: float, steps: int, speed: float) -> TrialResult:
-        """What a trained network shows.
 
-        Raises:
-            DivergedError: an output is no finite number.
-        """
-        task, errors = job.task, list[Tensor]()
-        measured = evaluate(
-            network,
-            task,
-            self.validation,
-            replicates=REPLICATES,
-            precision=judging_precision(job),
-            observe=lambda output, target: errors.append(errors_of(task, output, target).values),
-        ).estimates
-        estimate = measured[task.primary]
-        sign = 1 if task.higher_is_better else -1
-        tie = measured.get(task.tie_breaker or "")
-        return TrialResult(
-            rung=rung,
-            seconds=seconds,
-            steps=steps,
-            samples_per_second=speed,
-            flops=float(steps * job.training.batch_size * job.count.training_flops),
-            value=estimate.value,
-            low=estimate.low,
-            high=estimate.high,
-            score=sign * estimate.value,
-            standard_error=(estimate.high - estimate.low) / 3.92,
-            loss=tie.value if tie else -sign * estimate.value,
-            parameters=job.count.total_parameters,
-            size=sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
-            latency=_latency(job, network, LATENCY_SHARE * seconds),
-            errors=pack(torch.cat(errors)),
-        )
+def trained(job: Job, validation: Split, rung: int, seconds: float, checkpoints: Path | None = None) -> TrialResult | None:
+    """What a job shows after a training of `seconds`; of another budget, where its recipe says so, if that ends by then.
+
+    Args:
+        job: its training settings are resolved.
+        validation: what it is judged on.
+        rung: for the result.
+        seconds: for the training.
+        checkpoints: their folder; for a training of seconds.
+
+    Returns:
+        None if there was no time for enough steps.
+
+    Raises:
+        DivergedError: the loss or an output is no finite number.
+    """
+    job, timed = job.replace(evaluations=1, early_stopping=None, restore_best=False, compile=False), job.training.budget.seconds is not None
+    network = job.network()
+    trainer = job.trainer(network, seconds=seconds if timed else None, judged=False, checkpoints=checkpoints)
+    result = trainer.fit(resume=True, max_seconds=math.inf if timed else seconds)
+    if result.steps < FEWEST_STEPS or result.stop_reason != "budget":
+        return None
+    took = seconds if timed and job.training.max_epochs is None else result.seconds
+    return _judge(job, network, validation, rung, took, result)
+
+
+def _judge(job: Job, network: Network, validation: Split, rung: int, seconds: float, result: TrainingResult) -> TrialResult:
+    """What a trained network shows.
+
+    Raises:
+        DivergedError: an output is no finite number.
+    """
+    task, errors = job.task, list[Tensor]()
+    measured = evaluate(
+        network,
+        task,
+        validation,
+        replicates=REPLICATES,
+        precision=judging_precision(job),
+        observe=lambda output, target: errors.append(errors_of(task, output, target).values),
+    ).estimates
+    estimate = measured[task.primary]
+    sign = 1 if task.higher_is_better else -1
+    tie = measured.get(task.tie_breaker or "")
+    return TrialResult(
+        rung=rung,
+        seconds=seconds,
+        steps=result.steps,
+        samples_per_second=result.samples_per_second,
+        flops=float(result.steps * job.training.batch_size * job.count.training_flops),
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        score=sign * estimate.value,
+        standard_error=(estimate.high - estimate.low) / 3.92,
+        loss=tie.value if tie else -sign * estimate.value,
+        parameters=job.count.total_parameters,
+        size=sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
+        latency=_latency(job, network, LATENCY_SHARE * seconds),
+        errors=pack(torch.cat(errors)),
+    )
 
 
 def _latency(job: Job, network: Network, most: float) -> float:

@@ -103,7 +103,7 @@ def _linear(job: Job, seconds: float) -> PredictFunction:
     deadline = time.monotonic() + seconds
     recipe = job.recipe.replace(model=LinearConfig(), stem=None, transfer=None)
     plain = Job.make(recipe, job.dataset).replace(
-        augmentations=(), compile=False, precision="float32", ema=None, accumulation=1, evaluations=5
+        augmentations=(), compile=False, precision="float32", ema=None, accumulation=1, max_epochs=None, evaluations=5
     )
     timed = probe(plain)
     network = timed.job.network()

@@ -1,14 +1,16 @@
 """How long a search's winner is trained: few examples are learnt by heart in a training as long as the budget.
 
-Trainings of a few passes over the data, each complete, are held against each other on the validation split. Where the longest of them is the best one,
-the winner gets all that is left of the budget.
+Trainings of a few passes over the data, each complete, are held against each other on the validation split. Where the longest of them is better than the
+next, the winner gets all that is left of the budget.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from modelwright.core.errors import DivergedError
+from modelwright.core.units import Budget
 from modelwright.workflows.job import Job, Probe
 from modelwright.workflows.study import TrialResult
 
@@ -19,38 +21,46 @@ LENGTHS = (1, 4, 16, 64, 256)
 FEWEST_STEPS = 50
 """Of a length that is tried: fewer are good by luck at most."""
 LONGEST = 0.25
-"""Of the passes for which there is time: most that are tried, so that together they take no more than a third of it."""
+"""Of the passes for which there is time: most that are tried."""
+SHARE = 0.4
+"""Of the time: most that trying may take; by the probe's speed it takes a third, and judging."""
 
 Train = Callable[[Job, float], TrialResult | None]
-"""Trains a job for at most some seconds, and judges it; None if that was too short for it."""
+"""Trains a job for at most some seconds, and judges it; None if it didn't end by then."""
+
+
+def may_be_too_long(job: Job) -> bool:
+    """Whether a training with all of a budget may be too long: the examples are few, and the recipe doesn't bound the passes over them."""
+    return len(job.dataset.train) <= FEW and job.training.max_epochs is None
 
 
 def lengths(timed: Probe, seconds: float) -> list[int]:
     """The passes that are worth a try where there are so many seconds for training; none where there is nothing to choose from."""
-    job = timed.job
-    if len(job.dataset.train) > FEW or job.training.max_epochs is not None:
-        return []
-    steps = job.loader.steps_per_epoch
+    steps = timed.job.loader.steps_per_epoch
     tried = [epochs for epochs in LENGTHS if FEWEST_STEPS <= epochs * steps <= LONGEST * seconds / timed.step_seconds]
     return tried if len(tried) > 1 else []
 
 
-def best_length(timed: Probe, tried: list[int], train: Train) -> tuple[int, TrialResult] | None:
-    """The passes after which a training is best, and what it showed; None if the longest one is, so that longer ones may be better still.
+def best_length(timed: Probe, tried: list[int], seconds: float, train: Train) -> tuple[int, TrialResult] | None:
+    """The passes after which a training is best, and what it showed; None where more than were tried may be better, or too few of them could be tried.
 
-    One training is better than another where it is as good by the primary metric and better by the loss. A longer one is taken unless a shorter one
-    is better.
+    One training is better than another where it is as good by the primary metric and better by the loss. If the longest is better than the next, more
+    may be better still. Else it is the best, unless a shorter one is better than it.
 
     Args:
         timed: the winner.
         tried: passes, the fewest first.
+        seconds: that are left for training.
         train: does a training.
     """
+    deadline = time.monotonic() + SHARE * seconds
     shown: list[tuple[int, TrialResult]] = []
     for epochs in tried:
-        seconds = epochs * timed.job.loader.steps_per_epoch * timed.step_seconds
+        needed = epochs * timed.job.loader.steps_per_epoch * timed.step_seconds
+        if time.monotonic() + needed > deadline:
+            break
         try:
-            result = train(timed.job.replace(max_epochs=epochs), 2 * seconds)
+            result = train(timed.job.replace(budget=Budget(epochs, "epochs")), deadline - time.monotonic())
         except DivergedError:
             continue
         if result is not None:

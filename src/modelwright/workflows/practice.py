@@ -59,6 +59,7 @@ def practice(job: Job, network: Network, steps: int, *, factor: float = 1.0, tel
         memory_format="contiguous",
         compile=False,
         ema=None,
+        max_epochs=None,
     )
     rule = build_rule(config, network, job.task, job.recipe.seed, job.growths)
     Trainer(config, rule, job.loader, hooks=[_Steps(tell)]).fit()

@@ -162,7 +162,7 @@ def rung_recipe(recipe: Recipe, steps: int, warmup_steps: int) -> Recipe:
         warmup=min(warmup_steps / steps, 0.99 - DECAY), decay=1 - branch_point(steps) / steps, final=recipe.training.schedule.final
     )
     training = recipe.training.replace(
-        budget=Budget(steps, "steps"), schedule=schedule, early_stopping=None, restore_best=False, ema=None, compile=False
+        budget=Budget(steps, "steps"), schedule=schedule, max_epochs=None, early_stopping=None, restore_best=False, ema=None, compile=False
     )
     return recipe.replace(training=training)
 

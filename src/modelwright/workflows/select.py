@@ -145,9 +145,7 @@ def _select(asked: Asked, run: Run | None, reporter: Reporter, started: float) -
             reporter.say("winner", f"{standings.best.trial.label} is trained afresh with what is left of {asked.budget}")
             # What a process left there that was stopped before training began.
             shutil.rmtree(run.winner.path, ignore_errors=True)
-            outcome = train_winner(
-                Run.create(contest.name, run.winner.path), found, reporter, started, again=f"modelwright select --resume {run.path}"
-            )
+            outcome = train_winner(Run.create(contest.name, run.winner.path), found, reporter, started)
     return Selection(run.path, standings.to_json(), time.monotonic() - started, outcome)
 
 

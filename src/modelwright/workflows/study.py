@@ -39,7 +39,7 @@ class TrialResult(BaseModel):
     rung: int
     """Which one, from 0."""
     seconds: float
-    """What it could spend."""
+    """What it could spend; what it took, where its recipe bounds the passes over the data."""
     steps: int
     samples_per_second: float
     flops: float

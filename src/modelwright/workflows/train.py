@@ -170,7 +170,7 @@ def _forecast(run: Run, timed: Probe, seconds: float | None, score: Range | None
     job, ledger = timed.job, run.ledger
     ledger.forecast("parameters", "1", job.count.total_parameters, job.count.total_parameters, job.count.total_parameters)
     expected = timed.training_seconds(seconds)
-    low, high = (1 - TIME_SPREAD, 1 + TIME_SPREAD) if seconds is None else (0.9, 1.02)
+    low, high = (0.9, 1.02) if expected == seconds else (1 - TIME_SPREAD, 1 + TIME_SPREAD)
     ledger.forecast("training time", "s", expected, low * expected, high * expected)
     parts = [f"{job.family} {format_count(job.count.total_parameters)} parameters"]
     if score is not None:
