@@ -41,6 +41,15 @@ def test_nothing_is_tried_where_there_is_nothing_to_choose(timed, monkeypatch):
     assert not length.may_be_too_long(timed.job)
 
 
+def test_texts_are_trained_as_long_as_the_budget(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 300)
+    values = {"name": "x", "data": {"path": str(text), "context": 16}, "training": {"budget": "60s"}}
+    job = Job.make(plain_recipe(values, "lstm"), load(DataConfig(path=str(text), context=16), 0))
+    assert len(job.dataset.train) < length.FEW
+    assert not length.may_be_too_long(job)
+
+
 def shown(score, loss):
     about = {"rung": 0, "seconds": 1.0, "steps": 50, "samples_per_second": 1.0, "flops": 1.0, "value": score, "low": score, "high": score}
     return TrialResult(**about, score=score, standard_error=0.1, loss=loss, parameters=1, size=4, latency=1e-3)

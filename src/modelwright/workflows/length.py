@@ -15,7 +15,7 @@ from modelwright.workflows.job import Job, Probe
 from modelwright.workflows.study import TrialResult
 
 FEW = 5000
-"""Most training examples of which a training may be too long; of more there is a validation split that tells when weights were best."""
+"""Most training examples of which a training may be too long; of more, and of any text, there is a validation split that tells when weights were best."""
 LENGTHS = (1, 4, 16, 64, 256)
 """Passes over the training examples that are tried."""
 FEWEST_STEPS = 50
@@ -31,7 +31,7 @@ Train = Callable[[Job, float], TrialResult | None]
 
 def may_be_too_long(job: Job) -> bool:
     """Whether a training with all of a budget may be too long: the examples are few, and the recipe doesn't bound the passes over them."""
-    return len(job.dataset.train) <= FEW and job.training.max_epochs is None
+    return len(job.dataset.train) <= FEW and not job.dataset.schema.causal and job.training.max_epochs is None
 
 
 def lengths(timed: Probe, seconds: float) -> list[int]:
