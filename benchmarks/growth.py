@@ -6,6 +6,7 @@
     python benchmarks/growth.py cnn --width 2 --depth 2            # a residual CNN on a million digits in noise
     python benchmarks/growth.py transformer --depth 2 --quick      # one seed and a tenth of the steps: that it runs, not what it shows
     python benchmarks/growth.py transformer --depth 2 --tune       # learning rates of both sides, on a seed that is not judged
+    python benchmarks/growth.py lstm --width 2 --tune --small-share 4 --shares 0.15 0.3    # the same of short trainings after a long one
 
 The large network from scratch takes compute C to a validation loss L; the grown one is trained with several shares of C, and the share at
 which it reaches L is read between them. The learning rate from scratch is the best of a sweep (`--tune`), that after growing what `grow` makes of
@@ -22,7 +23,7 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -173,16 +174,16 @@ def share_needed(points: list[tuple[float, float]], loss: float) -> float | None
     return None
 
 
-def tune(bench: Bench, steps: int, share: float = 0.4) -> None:
-    """Print the losses of several learning rates, from scratch, and grown with a share of the steps."""
+def tune(bench: Bench, shares: tuple[float, ...], steps: int, small_share: float) -> None:
+    """Print the losses of several learning rates, from scratch, and grown with shares of the steps."""
     setup = bench.setup
     for factor in (0.5, 1, 2):
         _, _, loss, _ = bench.fresh(bench.large, steps, factor * setup.rate)
         say(side="scratch", rate=factor * setup.rate, loss=loss)
-    job, network, loss, _ = bench.fresh(bench.small, steps, setup.rate)
+    job, network, loss, _ = bench.fresh(bench.small, max(1, round(small_share * steps)), setup.rate)
     say(side="small", rate=setup.rate, loss=loss)
-    for factor in (0.5, 1, 2, 4):
-        loss, _ = bench.grown(job, network, round(share * steps), factor)
+    for share, factor in product(shares, (0.5, 1, 2, 4)):
+        loss, _ = bench.grown(job, network, max(1, round(share * steps)), factor)
         say(side=f"grown, {share:.0%} of the steps", factor=factor, loss=loss)
 
 
@@ -222,7 +223,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> None:
         return Bench(setup, dataset, seed, arguments.width, arguments.depth)
 
     if arguments.tune:
-        tune(bench(TUNING_SEED), setup.steps)
+        tune(bench(TUNING_SEED), tuple(arguments.shares), setup.steps, arguments.small_share)
         return
     if arguments.quick:
         say(**compare(bench(0), (0.5, 0.9), setup.steps // 10, arguments.small_share))

@@ -1,4 +1,4 @@
-"""`select` against the best single family trained with the whole budget, and how well early looks tell the end of a training.
+"""`select` against the best single family trained with the whole budget, how well early looks tell the end of a training, and how long one should be.
 
     python benchmarks/selection.py scores            # 5 data sets, 3 seeds: about three hours on two cores
     python benchmarks/selection.py scores --quick    # 2 data sets, 1 seed, 20 s each
@@ -6,6 +6,7 @@
     python benchmarks/selection.py scores --only tinyshakespeare --budget 180s
     python benchmarks/selection.py looks             # pausing a training against a complete shorter one, as a trial's early look
     python benchmarks/selection.py looks --quick
+    python benchmarks/selection.py lengths           # complete trainings of 4 to 256 passes over few and noisy examples
     python benchmarks/selection.py budget            # does select end when its budget does? 5 runs each of 20 s, 60 s and 180 s
 
 (The file is not called select.py: it would take the place of Python's own module of that name.) With MODELWRIGHT_DATA, the folder that holds
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +205,70 @@ def _looks_of_one(name: str, family: str, epochs: int, rng: random.Random) -> di
     return row
 
 
+PASSES = (4, 16, 64, 256)
+
+
+def lengths(*, quick: bool) -> None:
+    """What complete trainings of so many passes over few examples reach on the test split; the recipes are those of a search."""
+    result = Result("select-lengths", "How many passes over few and noisy examples are too many?")
+    with tempfile.TemporaryDirectory() as folder:
+        sets = {**few_and_noisy(Path(folder)), "wine": "wine"}
+        for name, family, seed in product(list(sets)[:1] if quick else sets, TABLES, range(1 if quick else 3)):
+            values = {
+                metric: value for passes in (PASSES[:2] if quick else PASSES) for metric, value in _after(sets[name], family, seed, passes)
+            }
+            print(name, family, seed, values, flush=True)
+            result.add(f"{name}, {family}", values, seed=seed)
+    columns = [Column(f"loss or RMSE after {passes}", f"loss {passes}", 3, is_score=True) for passes in PASSES]
+    columns += [Column(f"accuracy after {passes}", f"accuracy {passes}", 3, less_is_better=False, is_score=True) for passes in PASSES]
+    print(
+        result.write(
+            columns, remarks="On the test split of a tenth of the rows; a search sees the validation split alone.", **_place(quick)
+        )
+    )
+
+
+def few_and_noisy(folder: Path) -> dict[str, str]:
+    """Tables of which half of the variance, or a good part of the answers, is noise: 442 rows linear and of Friedman's function, 600 of a logistic model."""
+    import numpy as np
+    import pandas as pd
+    from sklearn.datasets import make_friedman1
+
+    random = np.random.default_rng(0)
+    mixed = random.normal(size=(442, 10)) @ random.normal(size=(10, 10))
+    signal = mixed @ random.normal(size=10)
+    numbers = random.normal(size=(600, 20))
+    odds = 0.7 * numbers[:, :8] @ random.normal(size=8) + numbers[:, 0] * numbers[:, 1]
+    yes = random.random(600) < 1 / (1 + np.exp(-odds))
+    tables = {
+        "linear": (mixed, signal / signal.std() + random.normal(size=442)),
+        "friedman": make_friedman1(442, 10, noise=2.5, random_state=0),
+        "logistic": (numbers, np.where(yes, "yes", "no")),
+    }
+    for name, (inputs, target) in tables.items():
+        pd.DataFrame(inputs).add_prefix("x").assign(target=target).to_csv(folder / f"{name}.csv", index=False)
+    return {name: str(folder / f"{name}.csv") for name in tables}
+
+
+def _after(data: str, family: str, seed: int, passes: int) -> list[tuple[str, float]]:
+    """The test scores of a complete training."""
+    from modelwright.evaluation.evaluate import evaluate
+    from modelwright.workflows.candidates import candidates, plain_recipe
+    from modelwright.workflows.job import read
+    from modelwright.workflows.reporter import Reporter
+
+    values = {"name": family, "seed": seed, "data": {"path": data}, "training": {"budget": "60s"}}
+    dataset = read(plain_recipe(values, family), Reporter())
+    job = candidates(values, [family], dataset)[family].job.replace(
+        budget=f"{passes} epochs", evaluations=1, restore_best=False, compile=False
+    )
+    network = job.network()
+    job.trainer(network, judged=False).fit()
+    found = {name: estimate.value for name, estimate in evaluate(network, job.task, dataset.splits["test"], replicates=0).estimates.items()}
+    loss = found[job.task.tie_breaker or job.task.primary]
+    return [(f"loss {passes}", loss), *([(f"accuracy {passes}", found["accuracy"])] if "accuracy" in found else [])]
+
+
 def budget(*, quick: bool) -> None:
     """How long `select` takes, against what it was given."""
     result = Result("select-budget", "Does `select digits` end when its budget does?")
@@ -222,7 +288,7 @@ def _place(quick: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Run the parts that are asked for."""
-    parts = {"scores": scores, "looks": looks, "budget": budget}
+    parts = {"scores": scores, "looks": looks, "lengths": lengths, "budget": budget}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)}; all if none is named")
     parser.add_argument("--quick", action="store_true", help="to see that it runs; leaves no results")

@@ -223,7 +223,7 @@ def test_a_tiny_budget_still_ends_in_time(steps):
 
 
 def test_passes_over_the_data_are_bounded_whatever_the_budget():
-    assert [plan_steps(Budget.parse(budget), **DATA, max_epochs=2) for budget in ("3 epochs", "7 steps")] == [20, 7]
+    assert [plan_steps(Budget.parse(budget), **DATA, most_steps=20) for budget in ("3 epochs", "7 steps")] == [20, 7]
     now = [0.0]
     pace = TimedPace(100.0, lambda: now[0], most_steps=5)
     pace.begin(0)

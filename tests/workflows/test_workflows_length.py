@@ -78,6 +78,14 @@ def test_a_shorter_training_must_be_better_by_the_loss_and_no_worse_by_the_metri
     assert (found and found[0]) == best
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Lengths for which a slow machine has time too."""
+    monkeypatch.setattr(length, "LENGTHS", (2, 4))
+    monkeypatch.setattr(length, "FEWEST_STEPS", 20)
+
+
+@pytest.mark.usefixtures("short")
 def test_a_build_trains_as_long_as_is_good(table, tmp_path, monkeypatch):
     monkeypatch.setattr(length, "_better", lambda one, other: one.steps < other.steps)
     build(str(table), budget="16s", families=["mlp"], output=tmp_path / "run")
@@ -88,6 +96,7 @@ def test_a_build_trains_as_long_as_is_good(table, tmp_path, monkeypatch):
     assert "more of them are no better" in " ".join((tmp_path / "run" / "log.txt").read_text().split())
 
 
+@pytest.mark.usefixtures("short")
 def test_an_interrupt_while_lengths_are_tried_names_the_command_that_goes_on(table, tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt

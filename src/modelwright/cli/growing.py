@@ -23,7 +23,7 @@ def grow(
 
     The outputs of both are compared on validation examples before anything is trained. Data, splits and all settings are those of the run,
     but for the learning rate, which is the lower the shorter the training is beside that of the run: at most a quarter of it, or half of it if only the
-    width grows. Go on with an interrupted run by `modelwright train --resume`.
+    width grows; and a bound on the passes over the data (`training.max_epochs`), which was for the smaller network. Go on with an interrupted run by `modelwright train --resume`.
 
     **Examples**
 

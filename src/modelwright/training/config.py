@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -59,3 +60,7 @@ class TrainingConfig(Config):
     """Whether the run ends with the weights of its best evaluation: after early stopping always, else where they beat the last ones by more than chance."""
     checkpoint_interval: float = Field(default=60.0, gt=0)
     """Seconds between two checkpoints."""
+
+    def most_steps(self, steps_per_epoch: int) -> int:
+        """The steps after which a run ends although its budget may not be spent."""
+        return sys.maxsize if self.max_epochs is None else self.max_epochs * steps_per_epoch

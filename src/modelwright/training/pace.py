@@ -161,13 +161,13 @@ class TimedPace:
         evaluations: Evaluations | None = None,
         save_interval: float = math.inf,
         spent: float = 0.0,
-        most_steps: int | None = None,
+        most_steps: int = sys.maxsize,
     ) -> None:
         self.deadline, self._clock, self._evaluations, self._save_interval = deadline, clock, evaluations, save_interval
         self._duration = max(deadline - clock(), 1e-9) + spent
         self._mark = clock()
-        self._most = sys.maxsize if most_steps is None else most_steps
-        self._start, self._start_progress, self._total = 0, 0.0, min(FIRST_GUESS, self._most)
+        self._most = most_steps
+        self._start, self._start_progress, self._total = 0, 0.0, min(FIRST_GUESS, most_steps)
         self._step_seconds: float | None = None
         self._last_seconds = 0.0
         self._window_steps, self._window_seconds = 0, 0.0

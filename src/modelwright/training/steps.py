@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from modelwright.core.errors import InputError
 from modelwright.core.units import Budget
@@ -15,14 +16,14 @@ def plan_steps(
     steps_per_epoch: int,
     flops_per_sample: float | None = None,
     tokens_per_sample: float | None = None,
-    max_epochs: int | None = None,
+    most_steps: int = sys.maxsize,
 ) -> int | None:
     """The number of steps that a budget buys, at least one; None for a budget of seconds.
 
     Args:
         flops_per_sample: of forward and backward pass together; needed for a budget of FLOPs.
         tokens_per_sample: needed for a budget of tokens.
-        max_epochs: most passes over the samples.
+        most_steps: that there may be, whatever the budget.
 
     Raises:
         InputError: the budget's unit means nothing here.
@@ -42,5 +43,4 @@ def plan_steps(
             f"a budget of {budget} can't be counted: the {budget.unit} of an example are unknown",
             remedy="Give the budget in seconds, epochs, steps or samples",
         )
-    steps = max(1, math.floor(budget.amount / per_step + 1e-9))
-    return steps if max_epochs is None else min(steps, max_epochs * steps_per_epoch)
+    return min(max(1, math.floor(budget.amount / per_step + 1e-9)), most_steps)

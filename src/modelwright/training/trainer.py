@@ -108,7 +108,7 @@ class Trainer:
             steps_per_epoch=loader.steps_per_epoch,
             flops_per_sample=flops_per_sample,
             tokens_per_sample=tokens_per_sample,
-            max_epochs=config.max_epochs,
+            most_steps=config.most_steps(loader.steps_per_epoch),
         )
         self._record = Record(primary, higher_is_better, tie_breaker)
         self._speedometer = Speedometer(flops_per_sample, self._peak() if hooks and flops_per_sample else None)
@@ -210,7 +210,7 @@ class Trainer:
         spent = self._record.seconds
         deadline = self._deadline if self._deadline is not None else self._clock() + self._config.budget.amount - spent
         interval = self._config.checkpoint_interval if self._checkpoints is not None else math.inf
-        most = None if self._config.max_epochs is None else self._config.max_epochs * self._loader.steps_per_epoch
+        most = self._config.most_steps(self._loader.steps_per_epoch)
         return TimedPace(deadline, self._clock, evaluations=evaluations, save_interval=interval, spent=spent, most_steps=most)
 
     def _measure(self) -> None:

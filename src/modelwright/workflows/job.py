@@ -186,7 +186,7 @@ class Job:
             steps_per_epoch=self.loader.steps_per_epoch,
             flops_per_sample=self.count.training_flops if self.training.budget.unit == "flops" else None,
             tokens_per_sample=self.tokens_per_sample,
-            max_epochs=self.training.max_epochs,
+            most_steps=self.training.most_steps(self.loader.steps_per_epoch),
         )
 
     @cached_property
@@ -298,7 +298,7 @@ class Probe:
         if steps is not None:
             return steps * each
         seconds = training.budget.amount if left is None else left
-        return seconds if training.max_epochs is None else min(seconds, training.max_epochs * self.job.loader.steps_per_epoch * each)
+        return min(seconds, training.most_steps(self.job.loader.steps_per_epoch) * each)
 
 
 def probe(job: Job) -> Probe:

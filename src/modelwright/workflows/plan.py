@@ -241,17 +241,18 @@ def _advised(outlook: Outlook, examples: int, price: float | None, advise: bool)
     recipe = outlook.subject.recipe
     training, size = recipe.training, outlook.subject.batch_size
     count = outlook.subject.count
+    steps_per_epoch = max(1, examples // size)
+    most_steps = training.most_steps(steps_per_epoch)
     steps = plan_steps(
         training.budget,
         samples_per_epoch=examples,
-        steps_per_epoch=max(1, examples // size),
+        steps_per_epoch=steps_per_epoch,
         flops_per_sample=count.training_flops,
         tokens_per_sample=count.tokens if outlook.subject.schema.kind == "text" else None,
-        max_epochs=training.max_epochs,
+        most_steps=most_steps,
     )
     if training.budget.seconds is not None:
-        steps = max(1, int(training.budget.seconds / outlook.seconds.value))
-        steps = steps if training.max_epochs is None else min(steps, training.max_epochs * max(1, examples // size))
+        steps = min(max(1, int(training.budget.seconds / outlook.seconds.value)), most_steps)
     notes = []
     if outlook.compiled and isinstance(outlook.machine, Accelerator):
         notes.append("what compiling joins is that of a CPU's kernels; an accelerator's may join more")
